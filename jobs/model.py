@@ -1,0 +1,338 @@
+"""The nouns: a request, a job, a lease, a result.  An instance is always valid."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
+from typing import Any, Final, NewType, Self
+from uuid import UUID
+
+from jobs.errors import FailureClass, InvalidRequest
+from jobs.states import JobState
+
+JobId = NewType("JobId", UUID)
+ArtifactKey = NewType("ArtifactKey", str)
+
+MAX_INSTRUCTION_CHARS: Final = 2_000  # the text encoder's window is 1,024 tokens
+MAX_PICTURES: Final = 3  # what the model was trained on
+MAX_STEPS: Final = 200
+MAX_SIDE: Final = 4_096  # pixels of an output
+MAX_SEED: Final = 2**63 - 1  # a Postgres bigint
+MAX_FAILURES: Final = 3  # attempts that may end badly before a job is a dead letter
+DEFAULT_MODEL: Final = "qwen-image-edit-2509"
+DEFAULT_TENANT: Final = "default"
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_SIZE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
+
+
+class Priority(IntEnum):
+    """Who goes first inside a queue; the wire carries the name in lower case."""
+
+    BULK = 0
+    NORMAL = 5
+    INTERACTIVE = 9
+
+
+class OutputFormat(StrEnum):
+    PNG = "png"
+    JPEG = "jpeg"
+    WEBP = "webp"
+
+    @property
+    def media_type(self) -> str:
+        return f"image/{self.value}"
+
+
+def new_job_id() -> JobId:
+    """A UUID of version 7 (RFC 9562): ids made later sort later, so the index stays dense."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
+    value = (value & ~(0xF << 76)) | (0x7 << 76)
+    value = (value & ~(0x3 << 62)) | (0x2 << 62)
+    return JobId(UUID(int=value))
+
+
+def canonical_digest(value: object) -> str:
+    """sha256 of a JSON value in one spelling: equal values have equal digests."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def checked_name(what: str, value: str) -> str:
+    """A tenant's, model's or profile's name: safe in keys, queues and URLs."""
+    if not _NAME.fullmatch(value):
+        raise InvalidRequest(
+            f"{what}: letters, digits, '.', '_' and '-', at most 100, got {value[:120]!r}"
+        )
+    return value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EditRequest:
+    """One picture to make: source pictures, an instruction and how to run it.
+
+    ``pictures`` are sha256 digests of stored inputs: the source first, then up to two
+    references.  ``None`` leaves a choice to the profile (steps, guidance) or to the
+    content (seed).  Raises ``InvalidRequest`` when it could never be executed.
+    """
+
+    pictures: tuple[str, ...]
+    instruction: str
+    model: str = DEFAULT_MODEL
+    profile: str = "quality"
+    seed: int | None = None
+    steps: int | None = None
+    true_cfg_scale: float | None = None
+    negative: str | None = None
+    #: ``auto`` (the model's own area), ``source`` (the source's pixels) or ``WIDTHxHEIGHT``
+    size: str = "auto"
+    format: OutputFormat = OutputFormat.PNG
+
+    def __post_init__(self) -> None:
+        self._check_pictures()
+        check_instruction(self.instruction)
+        checked_name("model", self.model)
+        checked_name("profile", self.profile)
+        if self.seed is not None and not 0 <= self.seed <= MAX_SEED:
+            raise InvalidRequest(f"seed: 0 to {MAX_SEED}, got {self.seed}")
+        if self.steps is not None and not 1 <= self.steps <= MAX_STEPS:
+            raise InvalidRequest(f"steps: 1 to {MAX_STEPS}, got {self.steps}")
+        if self.true_cfg_scale is not None and not 1.0 <= self.true_cfg_scale <= 20.0:
+            raise InvalidRequest(f"true_cfg_scale: 1 to 20, got {self.true_cfg_scale}")
+        if self.negative is not None and len(self.negative) > MAX_INSTRUCTION_CHARS:
+            raise InvalidRequest(
+                f"negative: at most {MAX_INSTRUCTION_CHARS} characters, got {len(self.negative)}"
+            )
+        self.wanted_size()
+
+    def _check_pictures(self) -> None:
+        if not 1 <= len(self.pictures) <= MAX_PICTURES:
+            raise InvalidRequest(f"pictures: 1 to {MAX_PICTURES}, got {len(self.pictures)}")
+        for digest in self.pictures:
+            if not _SHA256.fullmatch(digest):
+                raise InvalidRequest(f"pictures: a sha256 in hexadecimal, got {digest[:80]!r}")
+
+    def wanted_size(self) -> tuple[int, int] | None:
+        """(width, height) in pixels where the caller named them, else ``None``."""
+        if self.size in {"auto", "source"}:
+            return None
+        match = _SIZE.fullmatch(self.size)
+        if match is None:
+            raise InvalidRequest(f"size: auto, source or WIDTHxHEIGHT, got {self.size[:40]!r}")
+        width, height = int(match[1]), int(match[2])
+        if not (16 <= width <= MAX_SIDE and 16 <= height <= MAX_SIDE):
+            raise InvalidRequest(f"size: sides of 16 to {MAX_SIDE} pixels, got {self.size}")
+        return width, height
+
+    def content(self, *, revision: str = "") -> str:
+        """Digest of all that decides the picture; ``revision`` is the model's."""
+        return canonical_digest({**asdict(self), "revision": revision})
+
+    def parameters(self) -> dict[str, Any]:
+        """What has no column of its own in the ledger."""
+        return {
+            "steps": self.steps,
+            "true_cfg_scale": self.true_cfg_scale,
+            "negative": self.negative,
+            "size": self.size,
+            "format": self.format.value,
+        }
+
+
+def check_instruction(instruction: str) -> None:
+    """Raise ``InvalidRequest`` unless it is 1 to 2,000 characters of text."""
+    if not instruction.strip():
+        raise InvalidRequest("instruction: empty; say what to change")
+    if len(instruction) > MAX_INSTRUCTION_CHARS:
+        raise InvalidRequest(
+            f"instruction: at most {MAX_INSTRUCTION_CHARS} characters, got {len(instruction)}"
+        )
+    if "\x00" in instruction:
+        raise InvalidRequest("instruction: contains a NUL character")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewJob:
+    """What a caller hands in: a request and how it is to be treated."""
+
+    request: EditRequest
+    tenant: str = DEFAULT_TENANT
+    #: ``None``: derived from the content, so that the same work is done once
+    idempotency_key: str | None = None
+    batch: str | None = None
+    priority: Priority = Priority.NORMAL
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    max_failures: int = MAX_FAILURES
+    #: give up if no attempt has started by then
+    start_within: timedelta | None = None
+    #: an attempt may run this long
+    run_limit: timedelta | None = None
+    #: keep the result this long
+    keep_for: timedelta | None = None
+    #: accept a model that no worker has offered yet
+    wait_for_model: bool = False
+
+    def __post_init__(self) -> None:
+        checked_name("tenant", self.tenant)
+        if self.idempotency_key is not None and not 1 <= len(self.idempotency_key) <= 255:
+            raise InvalidRequest("idempotency key: 1 to 255 characters")
+        if self.batch is not None and not 1 <= len(self.batch) <= 255:
+            raise InvalidRequest("batch: 1 to 255 characters")
+        if not 1 <= self.max_failures <= 100:
+            raise InvalidRequest(f"max_failures: 1 to 100, got {self.max_failures}")
+        if len(json.dumps(dict(self.metadata))) > 8_192:
+            raise InvalidRequest("metadata: at most 8 KiB as JSON")
+        for what in ("start_within", "run_limit", "keep_for"):
+            span = getattr(self, what)
+            if span is not None and span <= timedelta(0):
+                raise InvalidRequest(f"{what}: must be longer than nothing, got {span}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """The announced picture of a job: where it lies and what it is."""
+
+    key: ArtifactKey
+    sha256: str
+    bytes: int
+    media_type: str
+    width: int
+    height: int
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        return cls(**value)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Why an attempt or a job ended badly."""
+
+    failure_class: FailureClass
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A row of the ledger, as it was when it was read."""
+
+    id: JobId
+    tenant: str
+    state: JobState
+    request: EditRequest
+    queue: str
+    priority: Priority
+    idempotency_key: str
+    attempt: int = 0
+    failures: int = 0
+    max_failures: int = MAX_FAILURES
+    batch: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    not_before: datetime | None = None
+    start_by: datetime | None = None
+    run_limit: timedelta | None = None
+    expires_at: datetime | None = None
+    dispatched_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    holder: str | None = None
+    lease_expires_at: datetime | None = None
+    steps_done: int = 0
+    steps_total: int = 0
+    result: Result | None = None
+    failure: Failure | None = None
+    release: str | None = None
+    replay_of: JobId | None = None
+
+    @property
+    def progress(self) -> float:
+        """Share of the denoising steps done, 0 to 1; 1 once succeeded."""
+        if self.state is JobState.SUCCEEDED:
+            return 1.0
+        return self.steps_done / self.steps_total if self.steps_total else 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lease:
+    """The right to work on one job, held by one attempt.
+
+    ``attempt`` is the fencing token: it grows with every claim of the job, every write
+    carries it, and the ledger refuses a write that carries an old one.
+    """
+
+    job: Job
+    attempt: int
+    holder: str
+
+
+class Order(StrEnum):
+    """What the ledger answers to a renewal."""
+
+    CONTINUE = "continue"
+    CANCEL = "cancel"  #: the caller withdrew the job
+    STOP = "stop"  #: the attempt ran past its limit
+    LOST = "lost"  #: the lease is another's
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Holding:
+    """What a worker reports of one lease when it renews."""
+
+    job_id: JobId
+    attempt: int
+    steps_done: int = 0
+    steps_total: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServedModel:
+    """A model as its workers loaded it.  One group of profiles is one queue."""
+
+    name: str
+    revision: str
+    profile_group: str
+    profiles: tuple[str, ...]
+
+    @property
+    def queue(self) -> str:
+        return queue_name(self.name, self.profile_group)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerInfo:
+    """One process on one card, as the ledger knows it."""
+
+    id: UUID
+    holder: str  #: host/card/pid
+    card: str
+    model: ServedModel
+    release: str | None = None
+
+
+def queue_name(model: str, profile_group: str) -> str:
+    return f"edit.{model}.{profile_group}"
+
+
+def input_key(tenant: str, sha256: str) -> ArtifactKey:
+    """Where a source picture lies: content-addressed, so it is uploaded once."""
+    return ArtifactKey(f"{tenant}/inputs/{sha256}")
+
+
+def output_key(lease: Lease) -> ArtifactKey:
+    """Where this attempt, and no other, may write."""
+    job = lease.job
+    return ArtifactKey(
+        f"{job.tenant}/outputs/{job.id}/{lease.attempt}.{job.request.format.value}"
+    )

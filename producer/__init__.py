@@ -1,0 +1,3 @@
+"""Whoever submits and asks: client library, CLI, HTTP API."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The whole system on one machine with nothing installed: ``packshot up`` and ``packshot demo``."""
+
+from __future__ import annotations

@@ -1,0 +1,41 @@
+"""The port: what the runner may ask of a loaded model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from PIL.Image import Image
+
+from jobs.model import EditRequest, ServedModel
+
+#: Called after each finished step with (steps done, steps in all).  It may raise
+#: ``Interrupted`` to end the edit; the engine then leaves no trace of it.
+OnStep = Callable[[int, int], None]
+
+
+class Interrupted(Exception):  # an order, not a failure; no part of the error tree
+    """The edit was told to end: cancelled, past its limit, or its lease lost."""
+
+
+class Engine(Protocol):
+    """A loaded model on one card.  Not thread-safe: one call at a time."""
+
+    model: ServedModel  #: name, revision and profiles, as registered in the ledger
+    card: str  #: ``cpu:0`` or ``GPU-<uuid>``
+
+    def warm_up(self) -> None:
+        """Run once, so that the first job is not the slow one."""
+
+    def edit(
+        self, pictures: Sequence[Image], request: EditRequest, *, seed: int, on_step: OnStep
+    ) -> Image:
+        """Make the picture that ``request`` asks for, from RGB ``pictures``.
+
+        The same arguments on the same kind of card give the same pixels.  Raises a
+        subclass of ``jobs.errors.AttemptFailed``, or whatever ``on_step`` raised; after
+        any of them, but ``WorkerFatal``, the next edit equals a fresh process's.
+        """
+
+    def close(self) -> None:
+        """Free the card."""
