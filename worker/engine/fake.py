@@ -1,0 +1,108 @@
+"""An engine without a model: real pixels in and out, in milliseconds, for load and fault tests.
+
+The same pictures, request and seed give the same pixels; another instruction or seed gives
+other ones.  It says nothing about how good an edit is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from PIL import Image, ImageChops
+
+from jobs.errors import Permanent
+from jobs.model import MAX_PICTURES, EditRequest, ServedModel, canonical_digest
+from worker.engine.base import OnStep
+
+FAKE_MODEL: Final = ServedModel(
+    name="fake", revision="fake-1", profile_group="fake", profiles=("quality", "balanced", "fast")
+)
+DEFAULT_STEPS: Final = 4
+TINT: Final = 0.4  # share of the derived colour in each pixel: shows even on a grey source
+
+#: Called before each step with the request and the step's number, from 1.  May raise.
+Fault = Callable[[EditRequest, int], None]
+#: Waits so many seconds.
+Wait = Callable[[float], object]
+
+
+class FakeEngine:
+    """Turns the source's hues and tints it by a colour derived from instruction and seed.
+
+    ``step_seconds`` is really waited in each step, through ``wait`` where one is given;
+    ``close`` ends a wait.  ``fault`` may raise what a card would raise.
+    """
+
+    def __init__(  # noqa: PLR0913 - each one is a knob of a test
+        self,
+        *,
+        card: str = "cpu:0",
+        model: ServedModel | None = None,
+        steps: int = DEFAULT_STEPS,
+        step_seconds: float = 0.0,
+        wait: Wait | None = None,
+        fault: Fault | None = None,
+    ) -> None:
+        self.model = model or FAKE_MODEL
+        self.card = card
+        self._steps = steps
+        self._step_seconds = step_seconds
+        self._closed = threading.Event()
+        self._wait = wait or self._closed.wait
+        self._fault = fault
+
+    def warm_up(self) -> None:
+        """Nothing is ever cold here."""
+
+    def edit(
+        self, pictures: Sequence[Image.Image], request: EditRequest, *, seed: int, on_step: OnStep
+    ) -> Image.Image:
+        if not 1 <= len(pictures) <= MAX_PICTURES:
+            raise Permanent(f"pictures: 1 to {MAX_PICTURES}, got {len(pictures)}")
+        total = request.steps or self._steps
+        for step in range(1, total + 1):
+            self._step(request, step)
+            on_step(step, total)
+        return _paint(pictures, request, seed)
+
+    def _step(self, request: EditRequest, step: int) -> None:
+        if self._fault is not None:
+            self._fault(request, step)
+        if self._step_seconds > 0:
+            self._wait(self._step_seconds)
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+def _paint(pictures: Sequence[Image.Image], request: EditRequest, seed: int) -> Image.Image:
+    red, green, blue, turn = _choices(pictures[1:], request, seed)
+    source = pictures[0].convert("RGB")
+    size = request.wanted_size()
+    if size is not None and size != source.size:
+        source = source.resize(size, Image.Resampling.LANCZOS)
+    hue, saturation, value = source.convert("HSV").split()
+    turned = Image.merge("HSV", (_turned(hue, turn), saturation, value)).convert("RGB")
+    return Image.blend(turned, Image.new("RGB", turned.size, (red, green, blue)), TINT)
+
+
+def _turned(hue: Image.Image, turn: int) -> Image.Image:
+    return ImageChops.add_modulo(hue, Image.new("L", hue.size, turn))
+
+
+def _choices(references: Sequence[Image.Image], request: EditRequest, seed: int) -> bytes:
+    """Four bytes from all that decides a picture; not from size and format, as in a real model."""
+    digest = canonical_digest(
+        {
+            "instruction": request.instruction,
+            "negative": request.negative,
+            "profile": request.profile,
+            "steps": request.steps,
+            "true_cfg_scale": request.true_cfg_scale,
+            "seed": seed,
+            "references": [one.convert("RGB").resize((8, 8)).tobytes().hex() for one in references],
+        }
+    )
+    return bytes.fromhex(digest)[:4]
