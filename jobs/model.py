@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -52,13 +53,24 @@ class OutputFormat(StrEnum):
         return f"image/{self.value}"
 
 
-def new_job_id() -> JobId:
-    """A UUID of version 7 (RFC 9562): ids made later sort later, so the index stays dense."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
-    value = (value & ~(0xF << 76)) | (0x7 << 76)
-    value = (value & ~(0x3 << 62)) | (0x2 << 62)
-    return JobId(UUID(int=value))
+class _JobIds:
+    """UUIDs of version 7 (RFC 9562, method 2 of its §6.2): in order within one process, so
+    that jobs of one submission keep their order and the index stays dense."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def next(self) -> JobId:
+        fresh = (time.time_ns() // 1_000_000 << 74) | int.from_bytes(os.urandom(9), "big")
+        with self._lock:
+            self._last = max(fresh, self._last + 1)
+            count = self._last
+        stamp, random_a, random_b = count >> 74, count >> 62 & 0xFFF, count & (1 << 62) - 1
+        return JobId(UUID(int=stamp << 80 | 7 << 76 | random_a << 64 | 2 << 62 | random_b))
+
+
+new_job_id: Final = _JobIds().next
 
 
 def canonical_digest(value: object) -> str:
@@ -168,6 +180,8 @@ class NewJob:
     tenant: str = DEFAULT_TENANT
     #: ``None``: derived from the content, so that the same work is done once
     idempotency_key: str | None = None
+    #: makes another job of the same content (``--again``); only without a key
+    salt: str = ""
     batch: str | None = None
     priority: Priority = Priority.NORMAL
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -333,6 +347,4 @@ def input_key(tenant: str, sha256: str) -> ArtifactKey:
 def output_key(lease: Lease) -> ArtifactKey:
     """Where this attempt, and no other, may write."""
     job = lease.job
-    return ArtifactKey(
-        f"{job.tenant}/outputs/{job.id}/{lease.attempt}.{job.request.format.value}"
-    )
+    return ArtifactKey(f"{job.tenant}/outputs/{job.id}/{lease.attempt}.{job.request.format.value}")

@@ -1,0 +1,74 @@
+"""Which job a submission means: its model's queue, its key and its seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from jobs.errors import JobsError, ModelNotServed
+from jobs.model import MAX_SEED, NewJob, ServedModel
+
+#: Where jobs wait whose model no worker has offered yet; every model has such a group.
+UNSERVED_GROUP: Final = "default"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Keyed:
+    """A submission with all that was left open decided."""
+
+    new: NewJob
+    served: ServedModel
+    key: str
+    derived: bool
+    fingerprint: str
+    seed: int
+
+
+def keyed(new: NewJob, models: Sequence[ServedModel]) -> Keyed | JobsError:
+    """Decide queue, key and seed; a ``ModelNotServed`` is returned, not raised.
+
+    A caller who gives no key gets one from the content and the model's revision, so that
+    running a whole pipeline again costs nothing; who gives no seed gets one from the same
+    content, so that the same request makes the same picture.
+    """
+    served = serving(new, models)
+    if isinstance(served, JobsError):
+        return served
+    content = new.request.content(revision=served.revision)
+    derived = new.idempotency_key is None
+    seed = new.request.seed
+    return Keyed(
+        new=new,
+        served=served,
+        key=f"content:{content}{new.salt}" if new.idempotency_key is None else new.idempotency_key,
+        derived=derived,
+        fingerprint=new.request.content(),
+        seed=int(content[:16], 16) & MAX_SEED if seed is None else seed,
+    )
+
+
+def serving(new: NewJob, models: Sequence[ServedModel]) -> ServedModel | JobsError:
+    """The newest registration that offers the asked model and profile."""
+    request = new.request
+    offers = [one for one in models if one.name == request.model]
+    for one in offers:
+        if request.profile in one.profiles:
+            return one
+    if new.wait_for_model:
+        return ServedModel(
+            name=request.model,
+            revision="",
+            profile_group=UNSERVED_GROUP,
+            profiles=(request.profile,),
+        )
+    if offers:
+        profiles = ", ".join(sorted({name for one in offers for name in one.profiles}))
+        return ModelNotServed(
+            f"profile {request.profile!r}: workers of {request.model!r} offer {profiles}"
+        )
+    names = ", ".join(sorted({one.name for one in models})) or "nothing yet"
+    return ModelNotServed(
+        f"model {request.model!r}: no worker has ever offered it; offered: {names}."
+        " Start a worker for it, or ask to wait for one"
+    )

@@ -1,0 +1,164 @@
+"""Port: what happened to every job, and who may work on it now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+from uuid import UUID
+
+from jobs.errors import JobsError
+from jobs.model import (
+    Failure,
+    Holding,
+    Job,
+    JobId,
+    Lease,
+    NewJob,
+    Order,
+    Result,
+    ServedModel,
+    WorkerInfo,
+)
+from jobs.states import JobState
+
+LEASE: Final = timedelta(seconds=15)  # a job of a dead worker runs again after this
+WORKER_TIMEOUT: Final = timedelta(seconds=30)  # silent for longer: not alive
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submitted:
+    """``job`` is durable; ``created`` is false when the key already had it."""
+
+    job: Job
+    created: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Move:
+    """One row of the audit: a job went from one state to another."""
+
+    job_id: JobId
+    at: datetime
+    who: str
+    from_state: JobState | None
+    to_state: JobState
+    attempt: int
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobFilter:
+    """Which jobs to list; ``before`` pages back from an id."""
+
+    tenant: str | None = None
+    state: JobState | None = None
+    batch: str | None = None
+    before: JobId | None = None
+
+
+class Ledger(Protocol):
+    """The durable record; the broker only carries hints.
+
+    Every method is one transaction: when it returns, the change is durable; when it
+    raises, nothing changed.  Methods that take a lease raise ``LeaseLost`` once another
+    attempt, a cancellation or the reconciler has moved the job on.  All raise
+    ``Unavailable`` when the record cannot be reached.  Ownership is decided by the
+    record's own clock, never by a caller's.
+    """
+
+    # ---- what a producer asks
+
+    def submit(self, new: Sequence[NewJob]) -> list[Submitted | JobsError]:
+        """Record jobs, or find those that their keys already made; in order.
+
+        One item's ``IdempotencyConflict`` or ``ModelNotServed`` harms no other: it
+        stands in its place of the list.
+        """
+
+    def get(self, job_id: JobId) -> Job:
+        """Raises ``JobNotFound``."""
+
+    def get_many(self, job_ids: Sequence[JobId]) -> list[Job]:
+        """In the order of ``job_ids``; unknown ids are left out."""
+
+    def list(self, where: JobFilter, *, limit: int = 100) -> list[Job]:
+        """Newest first."""
+
+    def counts(self, where: JobFilter) -> dict[JobState, int]: ...
+
+    def cancel(self, job_id: JobId, *, who: str, why: str = "cancelled by the caller") -> Job:
+        """Queued: cancelled at once.  Running: asked to.  Final: unchanged.  Idempotent."""
+
+    def history(self, job_id: JobId) -> Sequence[Move]:
+        """Every move of a job, oldest first."""
+
+    def position(self, job_id: JobId) -> int | None:
+        """How many queued jobs of its queue stand before a queued job, else ``None``."""
+
+    def touch_inputs(self, tenant: str, digests: Sequence[str]) -> set[str]:
+        """Which of these inputs are stored; marks them used, so that no sweep takes them."""
+
+    def record_input(self, tenant: str, digest: str, *, size: int, media_type: str) -> None:
+        """Call after the upload."""
+
+    def models(self) -> Sequence[ServedModel]:
+        """Every model that a worker has ever offered, newest registration first."""
+
+    def live_workers(self) -> Sequence[WorkerInfo]: ...
+
+    # ---- what a worker does
+
+    def register(self, worker: WorkerInfo) -> None:
+        """Offer what this worker has loaded."""
+
+    def retire(self, worker_id: UUID) -> None:
+        """This worker will claim no more."""
+
+    def claim(self, job_id: JobId, worker: WorkerInfo, *, lease: timedelta = LEASE) -> Lease | None:
+        """Start the next attempt, or ``None`` if there is nothing to do.
+
+        A message may come twice, so ``None`` is the ordinary answer to a redelivery.
+        """
+
+    def claim_next(self, worker: WorkerInfo, *, lease: timedelta = LEASE) -> Lease | None:
+        """Claim whichever job of the worker's queue is due: by priority, fair to tenants."""
+
+    def renew(
+        self, worker_id: UUID, holdings: Sequence[Holding], *, lease: timedelta = LEASE
+    ) -> Mapping[JobId, Order]:
+        """Extend all leases of a worker, write their progress, bring back orders."""
+
+    def complete(self, lease: Lease, result: Result, *, timings: Mapping[str, float]) -> Job:
+        """running → succeeded.  ``timings``: seconds by stage."""
+
+    def fail(self, lease: Lease, failure: Failure, *, retry_in: timedelta = timedelta(0)) -> Job:
+        """running → queued while the budget lasts and the class allows it, else → failed."""
+
+    def hand_back(self, lease: Lease, *, why: str) -> Job:
+        """running → queued, counting no failure: a drain, a reload, a deploy."""
+
+    def confirm_cancel(self, lease: Lease) -> Job:
+        """running → cancelled, as the caller asked."""
+
+    # ---- what the reconciler does
+
+    def expire(self, *, limit: int = 100) -> Sequence[Job]:
+        """End what nobody will: leases that ran out, jobs past their start deadline."""
+
+    def queues(self) -> Mapping[str, int]:
+        """Queues with queued jobs or live workers, and how many live workers each has."""
+
+    def take_window(self, queue: str, *, size: int) -> Sequence[JobId]:
+        """Mark jobs as dispatched until ``size`` of the queue stand so; return the new ones.
+
+        By priority, then fairly between tenants, then oldest first.  One caller at a
+        time per queue; another one gets nothing.
+        """
+
+    def standing(self, queue: str, *, older_than: timedelta) -> Sequence[JobId]:
+        """Queued jobs of the queue that were dispatched longer ago than this."""
+
+    def undispatch(self, job_ids: Sequence[JobId]) -> None:
+        """Their messages are gone: they may be dispatched again."""

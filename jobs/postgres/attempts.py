@@ -1,0 +1,284 @@
+"""The moves of an attempt: one statement each, fenced by the attempt's number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    RowMapping,
+    ScalarSelect,
+    Update,
+    Uuid,
+    and_,
+    case,
+    column,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from jobs.errors import FailureClass, LeaseLost
+from jobs.model import Failure, Holding, JobId, Lease, Order, Result, WorkerInfo
+from jobs.postgres.fair import next_jobs
+from jobs.postgres.rows import job_of
+from jobs.postgres.tables import job, state_is, worker
+from jobs.states import JobState
+
+#: How many workers may claim from one queue at the same moment without one finding nothing.
+CLAIMANTS: Final = 16
+#: What every end of an attempt does to the row.
+RELEASED: Final = {
+    "worker_id": null(),
+    "holder": null(),
+    "lease_expires_at": null(),
+    "attempt_started_at": null(),
+}
+#: What a row needs to be queued again.
+REQUEUED: Final = {"dispatched_at": null(), "steps_done": 0}
+
+
+def due() -> ColumnElement[bool]:
+    """Queued, and neither too early nor too late to start."""
+    return and_(
+        state_is(JobState.QUEUED),
+        or_(job.c.not_before.is_(None), job.c.not_before <= func.now()),
+        or_(job.c.start_by.is_(None), job.c.start_by > func.now()),
+    )
+
+
+def claim(
+    connection: Connection, job_id: JobId, info: WorkerInfo, lease: timedelta
+) -> Lease | None:
+    """queued → running."""
+    wanted = and_(job.c.id == job_id, job.c.queue == info.model.queue, due())
+    return _claimed(connection, wanted, info, lease)
+
+
+def claim_next(connection: Connection, info: WorkerInfo, lease: timedelta) -> Lease | None:
+    """queued → running, for whichever job has the next turn."""
+    return _claimed(connection, job.c.id == locked_next(info.model.queue), info, lease)
+
+
+def locked_next(queue: str) -> ScalarSelect[UUID]:
+    """The first job of the line that nobody is claiming at this moment."""
+    line = next_jobs(queue, due(), limit=CLAIMANTS)
+    return (
+        select(job.c.id)
+        .join(line, line.c.id == job.c.id)
+        .where(due())
+        .order_by(line.c.place)
+        .limit(1)
+        .with_for_update(of=job, skip_locked=True)
+        .scalar_subquery()
+    )
+
+
+def _claimed(
+    connection: Connection, wanted: ColumnElement[bool], info: WorkerInfo, lease: timedelta
+) -> Lease | None:
+    statement = (
+        update(job)
+        .where(wanted, state_is(JobState.QUEUED))
+        .values(
+            state=JobState.RUNNING,
+            attempt=job.c.attempt + 1,
+            worker_id=info.id,
+            holder=info.holder,
+            release=info.release,
+            lease_expires_at=func.now() + lease,
+            attempt_started_at=func.now(),
+            started_at=func.coalesce(job.c.started_at, func.now()),
+            steps_done=0,
+            steps_total=0,
+            timings=null(),
+            moved_by=info.holder,
+            moved_why="claimed",
+        )
+        .returning(job)
+    )
+    row = connection.execute(statement).mappings().one_or_none()
+    if row is None:
+        return None
+    return Lease(job=job_of(row), attempt=row["attempt"], holder=info.holder)
+
+
+def renew(
+    connection: Connection, worker_id: UUID, holdings: Sequence[Holding], lease: timedelta
+) -> dict[JobId, Order]:
+    """One statement for all leases of a worker; ownership by ``now()`` of the database alone."""
+    seen = (
+        update(worker)
+        .where(worker.c.id == worker_id)
+        .values(seen_at=func.now(), left_at=null())
+        .cte("seen")
+    )
+    if not holdings:
+        connection.execute(select(literal(1)).add_cte(seen))
+        return {}
+    held = _reported(holdings)
+    statement = (
+        update(job)
+        .where(
+            job.c.id == held.c.id,
+            job.c.attempt == held.c.attempt,
+            state_is(JobState.RUNNING),
+            job.c.worker_id == worker_id,
+        )
+        .values(
+            lease_expires_at=func.now() + lease,
+            steps_done=held.c.steps_done,
+            steps_total=held.c.steps_total,
+        )
+        .returning(job.c.id, _order().label("order"))
+        .add_cte(seen)
+    )
+    orders = {JobId(row.id): Order(row.order) for row in connection.execute(statement)}
+    return {one.job_id: orders.get(one.job_id, Order.LOST) for one in holdings}
+
+
+def _reported(holdings: Sequence[Holding]) -> Any:  # noqa: ANN401 - a table made of arrays
+    """The holdings as rows.  Arrays keep the statement's text, hence its plan, the same."""
+    arrays = [
+        literal([one.job_id for one in holdings], ARRAY(Uuid())),
+        literal([one.attempt for one in holdings], ARRAY(Integer())),
+        literal([one.steps_done for one in holdings], ARRAY(Integer())),
+        literal([one.steps_total for one in holdings], ARRAY(Integer())),
+    ]
+    table = func.unnest(*arrays).table_valued(
+        column("id", Uuid()),
+        column("attempt", Integer()),
+        column("steps_done", Integer()),
+        column("steps_total", Integer()),
+    )
+    return table.render_derived("held")
+
+
+def _order() -> ColumnElement[str]:
+    late = and_(
+        job.c.run_limit.is_not(None), job.c.attempt_started_at + job.c.run_limit < func.now()
+    )
+    return case(
+        (job.c.cancel_requested_at.is_not(None), Order.CANCEL.value),
+        (late, Order.STOP.value),
+        else_=Order.CONTINUE.value,
+    )
+
+
+def complete(
+    connection: Connection, lease: Lease, result: Result, timings: Mapping[str, float]
+) -> RowMapping:
+    """running → succeeded.  Said twice by the same attempt, it is true once."""
+    statement = _held(lease).values(
+        state=JobState.SUCCEEDED,
+        result=asdict(result),
+        finished_at=func.now(),
+        expires_at=func.now() + job.c.keep_for,
+        steps_done=job.c.steps_total,
+        timings=dict(timings),
+        failure_class=null(),
+        error_code=null(),
+        error=null(),
+        moved_by=lease.holder,
+        moved_why="completed",
+        **RELEASED,
+    )
+    row = _moved(connection, statement)
+    if row is None:  # the answer to our first try may have been lost on its way
+        ours = select(job).where(
+            job.c.id == lease.job.id,
+            state_is(JobState.SUCCEEDED),
+            job.c.attempt == lease.attempt,
+            job.c.result["key"].astext == result.key,
+        )
+        row = connection.execute(ours).mappings().one_or_none()
+    return _still_ours(row, lease)
+
+
+def fail(connection: Connection, lease: Lease, failure: Failure, retry_in: timedelta) -> RowMapping:
+    """running → queued within the budget, else → failed; → cancelled if that was asked."""
+    statement = _held(lease).values(
+        **ended_badly(failure.failure_class),
+        not_before=func.now() + retry_in,
+        error_code=failure.code,
+        error=failure.message,
+        moved_by=lease.holder,
+        moved_why=f"{failure.failure_class}: {failure.code}",
+    )
+    return _still_ours(_moved(connection, statement), lease)
+
+
+def ended_badly(failure_class: FailureClass) -> dict[str, Any]:
+    """Budget and next state after an ending of this class; one rule for ``fail`` and ``expire``."""
+    counts = failure_class is not FailureClass.PERMANENT
+    again = and_(literal(counts), job.c.failures + 1 < job.c.max_failures)
+    state = case(
+        (job.c.cancel_requested_at.is_not(None), JobState.CANCELLED.value),
+        (again, JobState.QUEUED.value),
+        else_=JobState.FAILED.value,
+    )
+    over = or_(job.c.cancel_requested_at.is_not(None), ~again)
+    return {
+        "state": state,
+        "failures": job.c.failures + (1 if counts else 0),
+        "finished_at": case((over, func.now()), else_=null()),
+        "failure_class": failure_class.value,
+        **RELEASED,
+        **REQUEUED,
+    }
+
+
+def hand_back(connection: Connection, lease: Lease, why: str) -> RowMapping:
+    """running → queued without counting; → cancelled if that was asked."""
+    asked = job.c.cancel_requested_at.is_not(None)
+    statement = _held(lease).values(
+        state=case((asked, JobState.CANCELLED.value), else_=JobState.QUEUED.value),
+        finished_at=case((asked, func.now()), else_=null()),
+        moved_by=lease.holder,
+        moved_why=why,
+        **RELEASED,
+        **REQUEUED,
+    )
+    return _still_ours(_moved(connection, statement), lease)
+
+
+def confirm_cancel(connection: Connection, lease: Lease) -> RowMapping:
+    """running → cancelled; the audit names who asked for it, as ``cancel`` left it."""
+    asked = job.c.cancel_requested_at.is_not(None)
+    statement = _held(lease).values(
+        state=JobState.CANCELLED,
+        finished_at=func.now(),
+        cancel_requested_at=func.coalesce(job.c.cancel_requested_at, func.now()),
+        moved_by=case((asked, job.c.moved_by), else_=lease.holder),
+        **RELEASED,
+    )
+    return _still_ours(_moved(connection, statement), lease)
+
+
+def _held(lease: Lease) -> Update:
+    """The fence: every write of an attempt goes through this ``WHERE``."""
+    return update(job).where(
+        job.c.id == lease.job.id,
+        state_is(JobState.RUNNING),
+        job.c.attempt == lease.attempt,
+    )
+
+
+def _moved(connection: Connection, statement: Update) -> RowMapping | None:
+    return connection.execute(statement.returning(job)).mappings().one_or_none()
+
+
+def _still_ours(row: RowMapping | None, lease: Lease) -> RowMapping:
+    if row is None:
+        raise LeaseLost(f"job {lease.job.id}: attempt {lease.attempt} no longer holds it")
+    return row

@@ -1,0 +1,105 @@
+"""Connections to the ledger, and the one gate where its driver's errors become ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from jobs.errors import BadSettings, SchemaMismatch, Unavailable
+
+CONNECT_TIMEOUT: Final = 5  # seconds
+#: A stopped process must not keep rows or the reconciler's lock; a dead network must be noticed.
+SESSION: Final = " ".join(
+    f"-c {name}={milliseconds}"
+    for name, milliseconds in {
+        "idle_in_transaction_session_timeout": 10_000,
+        "statement_timeout": 30_000,
+        "lock_timeout": 10_000,
+    }.items()
+)
+TCP: Final = {
+    "keepalives_idle": 5,  # seconds
+    "keepalives_interval": 2,  # seconds
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # milliseconds
+}
+#: SQLSTATE of a table, column or function that is not there
+UNDEFINED: Final = frozenset({"42P01", "42703", "42883", "3F000"})
+
+
+def driver_url(url: str) -> URL:
+    """SQLAlchemy's spelling of ``postgresql://…``.  Raises ``BadSettings``."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise BadSettings("PACKSHOT_DATABASE_URL: not of the form postgresql://…") from None
+    if parsed.get_backend_name() != "postgresql":
+        raise BadSettings("PACKSHOT_DATABASE_URL: not of the form postgresql://…")
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+class Database:
+    """A pool of connections.  Every error of the driver leaves here as ``Unavailable``."""
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        parsed = driver_url(url)
+        self.where = f"{parsed.host}:{parsed.port or 5432}/{parsed.database}"
+        self.engine = create_engine(
+            parsed,
+            isolation_level="AUTOCOMMIT",  # one statement is one move is one transaction
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=CONNECT_TIMEOUT,
+            hide_parameters=True,  # instructions are the caller's business, not the log's
+            pool_pre_ping=True,  # a restart of Postgres costs nobody an error
+            connect_args={"connect_timeout": CONNECT_TIMEOUT, "options": SESSION, **TCP},
+        )
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """Each statement commits by itself."""
+        with self._gate(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """All statements commit together, or none."""
+        with self._gate(), self.engine.connect() as connection:
+            transaction = connection.execution_options(isolation_level="READ COMMITTED")
+            with transaction.begin():
+                yield transaction
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextmanager
+    def _gate(self) -> Iterator[None]:
+        try:
+            yield
+        except PoolTimeout as error:
+            raise Unavailable(f"Postgres at {self.where}: all connections are busy") from error
+        except ProgrammingError as error:
+            if getattr(error.orig, "sqlstate", None) not in UNDEFINED:
+                raise
+            raise SchemaMismatch(
+                f"Postgres at {self.where} lacks Packshot's tables: run 'packshot init'"
+            ) from error
+        except (OperationalError, InterfaceError, InternalError) as error:
+            raise Unavailable(f"Postgres at {self.where}: {_first_line(error)}") from error
+
+
+def _first_line(error: DBAPIError) -> str:
+    return (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]

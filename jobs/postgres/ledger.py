@@ -1,0 +1,295 @@
+"""``jobs.ledger.Ledger`` in PostgreSQL."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Text,
+    Uuid,
+    any_,
+    case,
+    func,
+    literal,
+    null,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+
+from jobs.errors import JobNotFound, JobsError
+from jobs.ledger import LEASE, WORKER_TIMEOUT, JobFilter, Move, Submitted
+from jobs.model import (
+    Failure,
+    Holding,
+    Job,
+    JobId,
+    Lease,
+    NewJob,
+    Order,
+    Result,
+    ServedModel,
+    WorkerInfo,
+)
+from jobs.postgres import attempts, window
+from jobs.postgres.connection import Database
+from jobs.postgres.rows import job_of
+from jobs.postgres.submit import served_models, submit
+from jobs.postgres.tables import input_, job, model, move, state_is, worker
+from jobs.states import JobState
+
+
+class PostgresLedger:
+    """Thread-safe; one pool of connections."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    # ---- what a producer asks
+
+    def submit(self, new: Sequence[NewJob]) -> list[Submitted | JobsError]:
+        if not new:
+            return []
+        with self.database.begin() as connection:
+            return submit(connection, new)
+
+    def get(self, job_id: JobId) -> Job:
+        found = self.get_many([job_id])
+        if not found:
+            raise JobNotFound(f"no job {job_id}")
+        return found[0]
+
+    def get_many(self, job_ids: Sequence[JobId]) -> list[Job]:
+        statement = select(job).where(job.c.id == any_(literal(list(job_ids), ARRAY(Uuid()))))
+        with self.database.connect() as connection:
+            found = {row["id"]: job_of(row) for row in connection.execute(statement).mappings()}
+        return [found[one] for one in job_ids if one in found]
+
+    def list(self, where: JobFilter, *, limit: int = 100) -> list[Job]:
+        statement = select(job).where(*_filter(where)).order_by(job.c.id.desc()).limit(limit)
+        with self.database.connect() as connection:
+            return [job_of(row) for row in connection.execute(statement).mappings()]
+
+    def counts(self, where: JobFilter) -> dict[JobState, int]:
+        statement = select(job.c.state, func.count(literal(1))).where(*_filter(where))
+        with self.database.connect() as connection:
+            rows = connection.execute(statement.group_by(job.c.state))
+            return {JobState(state): count for state, count in rows}
+
+    def cancel(self, job_id: JobId, *, who: str, why: str = "cancelled by the caller") -> Job:
+        queued = state_is(JobState.QUEUED)
+        statement = (
+            update(job)
+            .where(job.c.id == job_id, state_is(JobState.QUEUED, JobState.RUNNING))
+            .values(
+                state=case((queued, JobState.CANCELLED.value), else_=job.c.state),
+                finished_at=case((queued, func.now()), else_=null()),
+                cancel_requested_at=func.coalesce(job.c.cancel_requested_at, func.now()),
+                moved_by=who,
+                moved_why=why,
+            )
+        )
+        with self.database.connect() as connection:
+            connection.execute(statement)
+        return self.get(job_id)
+
+    def history(self, job_id: JobId) -> Sequence[Move]:
+        statement = select(move).where(move.c.job_id == job_id).order_by(move.c.id)
+        with self.database.connect() as connection:
+            rows = connection.execute(statement).mappings().all()
+        return [
+            Move(
+                job_id=JobId(row["job_id"]),
+                at=row["at"],
+                who=row["who"],
+                from_state=JobState(row["from_state"]) if row["from_state"] else None,
+                to_state=JobState(row["to_state"]),
+                attempt=row["attempt"],
+                why=row["why"],
+            )
+            for row in rows
+        ]
+
+    def position(self, job_id: JobId) -> int | None:
+        mine = self.get(job_id)
+        if mine.state is not JobState.QUEUED:
+            return None
+        before = tuple_(-job.c.priority, job.c.id) < tuple_(-int(mine.priority), mine.id)
+        statement = select(func.count(literal(1))).where(
+            job.c.queue == mine.queue, state_is(JobState.QUEUED), before
+        )
+        with self.database.connect() as connection:
+            return connection.execute(statement).scalar_one()
+
+    def touch_inputs(self, tenant: str, digests: Sequence[str]) -> set[str]:
+        statement = (
+            update(input_)
+            .where(
+                input_.c.tenant == tenant,
+                input_.c.sha256 == any_(literal(sorted(set(digests)), ARRAY(Text()))),
+            )
+            .values(used_at=func.now())
+            .returning(input_.c.sha256)
+        )
+        with self.database.connect() as connection:
+            return set(connection.execute(statement).scalars())
+
+    def record_input(self, tenant: str, digest: str, *, size: int, media_type: str) -> None:
+        statement = insert(input_).values(
+            tenant=tenant,
+            sha256=digest,
+            bytes=size,
+            media_type=media_type,
+            created_at=func.now(),
+            used_at=func.now(),
+        )
+        upsert = statement.on_conflict_do_update(
+            index_elements=["tenant", "sha256"], set_={"used_at": func.now()}
+        )
+        with self.database.connect() as connection:
+            connection.execute(upsert)
+
+    def models(self) -> Sequence[ServedModel]:
+        with self.database.connect() as connection:
+            return served_models(connection)
+
+    def live_workers(self) -> Sequence[WorkerInfo]:
+        statement = (
+            select(worker, model.c.profiles)
+            .join(
+                model,
+                (worker.c.model == model.c.name)
+                & (worker.c.profile_group == model.c.profile_group)
+                & (worker.c.revision == model.c.revision),
+            )
+            .where(worker.c.left_at.is_(None), worker.c.seen_at > func.now() - WORKER_TIMEOUT)
+            .order_by(worker.c.started_at)
+        )
+        with self.database.connect() as connection:
+            rows = connection.execute(statement).mappings().all()
+        return [
+            WorkerInfo(
+                id=row["id"],
+                holder=row["holder"],
+                card=row["card"],
+                release=row["release"],
+                model=ServedModel(
+                    name=row["model"],
+                    revision=row["revision"],
+                    profile_group=row["profile_group"],
+                    profiles=tuple(row["profiles"]),
+                ),
+            )
+            for row in rows
+        ]
+
+    # ---- what a worker does
+
+    def register(self, info: WorkerInfo) -> None:
+        offered = info.model
+        offer = insert(model).values(
+            name=offered.name,
+            profile_group=offered.profile_group,
+            revision=offered.revision,
+            profiles=list(offered.profiles),
+            registered_at=func.now(),
+        )
+        offer = offer.on_conflict_do_update(
+            index_elements=["name", "profile_group", "revision"],
+            set_={"profiles": offer.excluded.profiles},
+        )
+        row = {
+            "holder": info.holder,
+            "card": info.card,
+            "queue": offered.queue,
+            "model": offered.name,
+            "profile_group": offered.profile_group,
+            "revision": offered.revision,
+            "release": info.release,
+            "seen_at": func.now(),
+            "left_at": null(),
+        }
+        join = insert(worker).values(id=info.id, started_at=func.now(), **row)
+        join = join.on_conflict_do_update(index_elements=["id"], set_=row)
+        with self.database.begin() as connection:
+            connection.execute(offer)
+            connection.execute(join)
+
+    def retire(self, worker_id: UUID) -> None:
+        statement = update(worker).where(worker.c.id == worker_id).values(left_at=func.now())
+        with self.database.connect() as connection:
+            connection.execute(statement)
+
+    def claim(self, job_id: JobId, info: WorkerInfo, *, lease: timedelta = LEASE) -> Lease | None:
+        with self.database.connect() as connection:
+            return attempts.claim(connection, job_id, info, lease)
+
+    def claim_next(self, info: WorkerInfo, *, lease: timedelta = LEASE) -> Lease | None:
+        with self.database.connect() as connection:
+            return attempts.claim_next(connection, info, lease)
+
+    def renew(
+        self, worker_id: UUID, holdings: Sequence[Holding], *, lease: timedelta = LEASE
+    ) -> Mapping[JobId, Order]:
+        with self.database.connect() as connection:
+            return attempts.renew(connection, worker_id, holdings, lease)
+
+    def complete(self, lease: Lease, result: Result, *, timings: Mapping[str, float]) -> Job:
+        with self.database.connect() as connection:
+            return job_of(attempts.complete(connection, lease, result, timings))
+
+    def fail(self, lease: Lease, failure: Failure, *, retry_in: timedelta = timedelta(0)) -> Job:
+        with self.database.connect() as connection:
+            return job_of(attempts.fail(connection, lease, failure, retry_in))
+
+    def hand_back(self, lease: Lease, *, why: str) -> Job:
+        with self.database.connect() as connection:
+            return job_of(attempts.hand_back(connection, lease, why))
+
+    def confirm_cancel(self, lease: Lease) -> Job:
+        with self.database.connect() as connection:
+            return job_of(attempts.confirm_cancel(connection, lease))
+
+    # ---- what the reconciler does
+
+    def expire(self, *, limit: int = 100) -> Sequence[Job]:
+        with self.database.connect() as connection:
+            rows = [
+                *window.expire_leases(connection, limit),
+                *window.expire_deadlines(connection, limit),
+            ]
+        return [job_of(row) for row in rows]
+
+    def queues(self) -> Mapping[str, int]:
+        with self.database.connect() as connection:
+            return window.queues(connection)
+
+    def take_window(self, queue: str, *, size: int) -> Sequence[JobId]:
+        with self.database.begin() as connection:
+            return window.take_window(connection, queue, size)
+
+    def standing(self, queue: str, *, older_than: timedelta) -> Sequence[JobId]:
+        with self.database.connect() as connection:
+            return window.standing(connection, queue, older_than)
+
+    def undispatch(self, job_ids: Sequence[JobId]) -> None:
+        with self.database.connect() as connection:
+            window.undispatch(connection, job_ids)
+
+
+def _filter(where: JobFilter) -> builtins.list[ColumnElement[bool]]:
+    conditions: builtins.list[ColumnElement[bool]] = []
+    if where.tenant is not None:
+        conditions.append(job.c.tenant == where.tenant)
+    if where.state is not None:
+        conditions.append(job.c.state == where.state)
+    if where.batch is not None:
+        conditions.append(job.c.batch == where.batch)
+    if where.before is not None:
+        conditions.append(job.c.id < where.before)
+    return conditions

@@ -1,0 +1,62 @@
+"""Brings the ledger's schema up to date, once, under a lock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, func, select
+
+from jobs.errors import SchemaMismatch
+from jobs.postgres.connection import Database
+
+MIGRATION_LOCK: Final = 0x7061636B  # "pack": one migration at a time
+MIN_SERVER: Final = 150_000  # PostgreSQL 15, as server_version_num counts
+
+
+def migrate(database: Database) -> str:
+    """Apply what is missing, in order; return the schema's revision.
+
+    Safe to run anywhere and any number of times: the second of two waits for the first.
+    """
+    with database.begin() as connection:
+        _check_server(connection)
+        connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        return _current(connection) or ""
+
+
+def check_schema(database: Database) -> None:
+    """Raise ``SchemaMismatch`` unless the ledger is at the revision this program knows."""
+    wanted = ScriptDirectory.from_config(_config()).get_current_head()
+    with database.connect() as connection:
+        found = _current(connection)
+    if found != wanted:
+        raise SchemaMismatch(
+            f"Postgres at {database.where} has schema {found or 'none'}, this program needs"
+            f" {wanted}: run 'packshot init' of this version, or run the version that fits"
+        )
+
+
+def _current(connection: Connection) -> str | None:
+    options = {"version_table": "packshot_version"}
+    return MigrationContext.configure(connection, opts=options).get_current_revision()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _check_server(connection: Connection) -> None:
+    version = int(connection.exec_driver_sql("SHOW server_version_num").scalar_one())
+    if version < MIN_SERVER:
+        raise SchemaMismatch(f"PostgreSQL {version // 10_000}: Packshot needs 15 or newer")

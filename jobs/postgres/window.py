@@ -1,0 +1,145 @@
+"""What stands in Redis, and what ends without a worker: the reconciler's statements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    Uuid,
+    and_,
+    any_,
+    func,
+    literal,
+    null,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from jobs.errors import FailureClass
+from jobs.ledger import WORKER_TIMEOUT
+from jobs.model import JobId
+from jobs.postgres.attempts import due, ended_badly
+from jobs.postgres.fair import next_jobs
+from jobs.postgres.tables import job, state_is, worker
+from jobs.states import JobState
+
+RECONCILER: Final = "reconciler"
+
+
+def expire_leases(connection: Connection, limit: int) -> Sequence[RowMapping]:
+    """Whatever its worker believes, an attempt whose lease ran out is lost."""
+    out = (
+        select(job.c.id)
+        .where(state_is(JobState.RUNNING), job.c.lease_expires_at < func.now())
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    statement = (
+        update(job)
+        .where(job.c.id.in_(out.scalar_subquery()))
+        .values(
+            **ended_badly(FailureClass.LOST),
+            not_before=null(),
+            error_code="lease_expired",
+            error=func.concat("the lease of ", job.c.holder, " ran out"),
+            moved_by=RECONCILER,
+            moved_why="lease expired",
+        )
+        .returning(job)
+    )
+    return connection.execute(statement).mappings().all()
+
+
+def expire_deadlines(connection: Connection, limit: int) -> Sequence[RowMapping]:
+    """queued → failed, for jobs that were to start by now."""
+    late = (
+        select(job.c.id)
+        .where(state_is(JobState.QUEUED), job.c.start_by < func.now())
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    statement = (
+        update(job)
+        .where(job.c.id.in_(late.scalar_subquery()))
+        .values(
+            state=JobState.FAILED,
+            finished_at=func.now(),
+            failure_class=FailureClass.PERMANENT.value,
+            error_code="start_deadline",
+            error="no attempt had started by the deadline",
+            moved_by=RECONCILER,
+            moved_why="start deadline passed",
+        )
+        .returning(job)
+    )
+    return connection.execute(statement).mappings().all()
+
+
+def queues(connection: Connection) -> dict[str, int]:
+    """Queues with queued jobs (a loose index scan) or live workers, and how many of those."""
+    first = select(func.min(job.c.queue).label("queue")).where(state_is(JobState.QUEUED))
+    waiting = first.cte("waiting", recursive=True)
+    following = (
+        select(func.min(job.c.queue))
+        .where(state_is(JobState.QUEUED), job.c.queue > waiting.c.queue)
+        .scalar_subquery()
+    )
+    waiting = waiting.union_all(select(following).where(waiting.c.queue.is_not(None)))
+    rows = connection.execute(select(waiting.c.queue).where(waiting.c.queue.is_not(None)))
+    found = dict.fromkeys(rows.scalars(), 0)
+    alive = (
+        select(worker.c.queue, func.count(literal(1)))
+        .where(worker.c.left_at.is_(None), worker.c.seen_at > func.now() - WORKER_TIMEOUT)
+        .group_by(worker.c.queue)
+    )
+    return {**found, **{queue: count for queue, count in connection.execute(alive)}}  # noqa: C416
+
+
+def take_window(connection: Connection, queue: str, size: int) -> list[JobId]:
+    """Mark the next jobs as dispatched.  The lock ends with the caller's transaction."""
+    mine = select(func.pg_try_advisory_xact_lock(func.hashtextextended(queue, 0)))
+    if not connection.execute(mine).scalar_one():
+        return []
+    standing = select(func.count(literal(1))).where(
+        job.c.queue == queue, state_is(JobState.QUEUED), job.c.dispatched_at.is_not(None)
+    )
+    room = size - connection.execute(standing).scalar_one()
+    if room <= 0:
+        return []
+    line = next_jobs(queue, and_(due(), job.c.dispatched_at.is_(None)), limit=room)
+    ids = (
+        select(job.c.id)
+        .join(line, line.c.id == job.c.id)
+        .where(job.c.dispatched_at.is_(None), due())
+        .order_by(line.c.place)
+        .with_for_update(of=job, skip_locked=True)
+    )
+    ordered = list(connection.execute(ids).scalars())
+    connection.execute(
+        update(job)
+        .where(job.c.id == any_(literal(ordered, ARRAY(Uuid()))))
+        .values(dispatched_at=func.now())
+    )
+    return [JobId(one) for one in ordered]
+
+
+def standing(connection: Connection, queue: str, older_than: timedelta) -> list[JobId]:
+    statement = select(job.c.id).where(
+        job.c.queue == queue,
+        state_is(JobState.QUEUED),
+        job.c.dispatched_at < func.now() - older_than,
+    )
+    return [JobId(one) for one in connection.execute(statement).scalars()]
+
+
+def undispatch(connection: Connection, job_ids: Sequence[JobId]) -> None:
+    connection.execute(
+        update(job)
+        .where(job.c.id == any_(literal(list(job_ids), ARRAY(Uuid()))), state_is(JobState.QUEUED))
+        .values(dispatched_at=null())
+    )
