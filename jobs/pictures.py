@@ -1,7 +1,7 @@
 """The pictures we take from strangers, and the pictures we give back.
 
-    bytes ─► recognise ─► open header ─► check limits ─► decode ─► RGB, upright, sRGB
-             (magic)      (no pixels)
+    bytes ─► recognise ─► structure ─► header ─► limits ─► decode ─► RGB, upright, sRGB
+              (magic)      (no Pillow)  (no pixels)
 
 Both sides pass every picture through here: the producer before it makes a job, the worker
 again before it computes (it does not trust the producer).  Whatever Pillow raises on hostile
@@ -15,12 +15,12 @@ import re
 import stat
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Final, Self, cast
+from typing import BinaryIO, Final, cast
 
 from PIL import ExifTags, Image, ImageCms, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
@@ -31,6 +31,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from jobs import picture_structure
 from jobs.errors import UnusablePicture
 from jobs.model import OutputFormat
 
@@ -54,25 +55,31 @@ class _Kind:
     name: str
     magic: re.Pattern[bytes]
     reader: type[ImageFile.ImageFile]
+    fault: Callable[[bytes], str | None]
 
     @property
     def media_type(self) -> str:
         return f"image/{self.name.lower()}"
 
-    @classmethod
-    def of(cls, name: str, magic: bytes, reader: type[ImageFile.ImageFile]) -> Self:
-        return cls(name=name, magic=re.compile(magic, re.DOTALL), reader=reader)
+
+def _kind(
+    name: str,
+    magic: bytes,
+    reader: type[ImageFile.ImageFile],
+    fault: Callable[[bytes], str | None] = picture_structure.sound,
+) -> _Kind:
+    return _Kind(name=name, magic=re.compile(magic, re.DOTALL), reader=reader, fault=fault)
 
 
 # A phone's multi-picture file (MPO) begins as a JPEG, and its first picture is the one meant.
 _KINDS: Final = (
-    _Kind.of("JPEG", rb"\xff\xd8\xff", JpegImageFile),
-    _Kind.of("PNG", rb"\x89PNG\r\n\x1a\n", PngImageFile),
-    _Kind.of("WEBP", rb"RIFF....WEBP", WebPImageFile),
-    _Kind.of("TIFF", rb"II\*\0|MM\0\*", TiffImageFile),
-    _Kind.of("AVIF", rb"....ftyp(?:avi[fs]|mif1.{,64}?avif)", AvifImageFile),
-    _Kind.of("BMP", rb"BM", BmpImageFile),
-    _Kind.of("GIF", rb"GIF8[79]a", GifImageFile),
+    _kind("JPEG", rb"\xff\xd8\xff", JpegImageFile, picture_structure.fault_of_jpeg),
+    _kind("PNG", rb"\x89PNG\r\n\x1a\n", PngImageFile, picture_structure.fault_of_png),
+    _kind("WEBP", rb"RIFF....WEBP", WebPImageFile),
+    _kind("TIFF", rb"II\*\0|MM\0\*", TiffImageFile, picture_structure.fault_of_tiff),
+    _kind("AVIF", rb"....ftyp(?:avi[fs]|mif1.{,64}?avif)", AvifImageFile),
+    _kind("BMP", rb"BM", BmpImageFile, picture_structure.fault_of_bmp),
+    _kind("GIF", rb"GIF8[79]a", GifImageFile, picture_structure.fault_of_gif),
 )
 #: What ``inspect`` and ``decode`` take.
 FORMATS: Final = tuple(kind.name for kind in _KINDS)
@@ -233,18 +240,25 @@ def _opened(data: bytes, name: str) -> tuple[_Kind, ImageFile.ImageFile]:
     """Header read and within all limits; no pixel decoded yet."""
     _check_bytes(data, name)
     kind = _recognised(data, name)
+    if fault := kind.fault(data):
+        raise _unusable(name, f"the {kind.name} file holds {fault}")
     with _refusing(name, kind):
         image = kind.reader(BytesIO(data), "")
-        size = image.size
-        single = not getattr(image, "is_animated", False)
+        size, frames = image.size, _frames(image)
     _check_size(size, name)
-    if not single:
+    if frames:
         raise _unusable(
-            name,
-            f"the {kind.name} file holds more than one frame or page; "
-            "submit one picture: save a single frame",
+            name, f"the {kind.name} file holds {frames}; submit one picture: save a single frame"
         )
     return kind, image
+
+
+def _frames(image: ImageFile.ImageFile) -> str:
+    if not getattr(image, "is_animated", False):
+        return ""
+    if isinstance(image, TiffImageFile):
+        return "more than one page"  # counting them would mean reading them all
+    return f"{getattr(image, 'n_frames', 2)} frames"
 
 
 def _check_bytes(data: bytes, name: str) -> None:
