@@ -6,6 +6,7 @@
     ├── IdempotencyConflict     same key, other request
     ├── ModelNotServed          no worker has ever offered this model or profile
     ├── JobNotFound
+    ├── NoSuchArtifact          the bucket holds no such picture
     ├── NoResult                the job has no picture to give (yet, or any more)
     ├── Timeout                 the wait ended before the job did; the job goes on
     ├── Unavailable             ledger, broker or store does not answer
@@ -71,6 +72,12 @@ class JobNotFound(JobsError):
     exit_code = 4
     http_status = 404
     code = "job_not_found"
+
+
+class NoSuchArtifact(JobsError):
+    exit_code = 4
+    http_status = 404
+    code = "no_such_artifact"
 
 
 class NoResult(JobsError):

@@ -1,0 +1,24 @@
+"""Port: telling the workers through the broker.  A hint, never the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from jobs.model import JobId
+
+#: The one Celery task.  The producer sends it by name and never imports the worker.
+EDIT_IMAGE: Final = "packshot.edit_image"
+
+
+class Dispatcher(Protocol):
+    """Sends job ids.  A message may be lost or come twice; both are harmless."""
+
+    def ready(self) -> bool:
+        """False for a while after a failure: not worth trying now."""
+
+    def dispatch(self, queue: str, job_ids: Sequence[JobId]) -> None:
+        """Send one message per job, in order.  Raises ``Unavailable``; some may have gone out."""
+
+    def waiting(self, queue: str) -> set[JobId]:
+        """Jobs whose messages the broker holds, delivered but unacknowledged ones included."""

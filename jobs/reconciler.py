@@ -1,0 +1,72 @@
+"""Makes ledger and broker agree: expired leases, jobs the broker has not seen or has lost."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from jobs.dispatch import Dispatcher
+from jobs.errors import Unavailable
+from jobs.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+#: Messages per live worker and queue: enough that a worker never waits for one.
+WINDOW_PER_WORKER: Final = 4
+#: A message younger than this may still be on its way.
+GRACE: Final = timedelta(seconds=5)
+#: A message older than this counts as lost, wherever it may be.
+TOO_OLD: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reconciler:
+    """Any number of them may tick at once, on any host; none is the leader.
+
+    Each step is a short statement that skips what another holds, so a reconciler that
+    is stopped in the middle keeps nothing from the others.
+    """
+
+    ledger: Ledger
+    dispatcher: Dispatcher
+
+    def tick(self) -> None:
+        """One pass.  Raises ``Unavailable`` if the ledger is away; Redis may be."""
+        for job in self.ledger.expire():
+            log.warning(
+                "job_expired",
+                extra={"job_id": str(job.id), "attempt": job.attempt, "state": job.state},
+            )
+        for queue, workers in self.ledger.queues().items():
+            self.forget_lost(queue)
+            self.fill(queue, workers)
+
+    def fill(self, queue: str, workers: int = 1) -> None:
+        """Top up the window of one queue."""
+        if not self.dispatcher.ready():
+            return
+        job_ids = self.ledger.take_window(queue, size=WINDOW_PER_WORKER * max(1, workers))
+        if not job_ids:
+            return
+        try:
+            self.dispatcher.dispatch(queue, job_ids)
+        except Unavailable as error:
+            # Some may have gone out: they end at "claim".
+            self.ledger.undispatch(job_ids)
+            log.warning("dispatch_deferred", extra={"queue": queue, "reason": str(error)})
+
+    def forget_lost(self, queue: str) -> None:
+        """Let jobs be dispatched again whose messages are provably gone, or too old."""
+        standing = set(self.ledger.standing(queue, older_than=GRACE))
+        if not standing or not self.dispatcher.ready():
+            return
+        try:
+            gone = standing - self.dispatcher.waiting(queue)
+        except Unavailable:
+            return
+        gone |= set(self.ledger.standing(queue, older_than=TOO_OLD))
+        if gone:
+            self.ledger.undispatch(sorted(gone))
+            log.warning("messages_lost", extra={"queue": queue, "count": len(gone)})

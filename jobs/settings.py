@@ -1,0 +1,71 @@
+"""Where ledger, broker and bucket are: ``PACKSHOT_…`` from the environment, read once."""
+
+from __future__ import annotations
+
+import os
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from jobs.errors import BadSettings
+from jobs.model import DEFAULT_MODEL, DEFAULT_TENANT
+
+PREFIX: Final = "PACKSHOT_"
+#: Names a file of ``PACKSHOT_…=…`` lines; the environment itself goes before it.
+ENV_FILE: Final = "PACKSHOT_ENV_FILE"
+
+
+class Settings(BaseSettings):
+    """Subclass it to add fields of a process; ``load`` reports all problems at once."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    database_url: SecretStr = Field(description="postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    redis_url: SecretStr = Field(description="redis://:PASSWORD@HOST:PORT/0")
+    s3_url: SecretStr = Field(description="http://ACCESS:SECRET@HOST:PORT/BUCKET")
+
+    @classmethod
+    def load(cls) -> Self:
+        """Raises ``BadSettings`` naming every variable that is missing or wrong."""
+        path = os.environ.get(ENV_FILE)  # noqa: TID251 - this is the settings module
+        if path and not os.path.isfile(path):  # noqa: PTH113 - one look, no path arithmetic
+            raise BadSettings(f"{ENV_FILE}: no file {path}")
+        try:
+            return cls(_env_file=path)
+        except ValidationError as error:
+            problems = "; ".join(
+                cls._problem(*item["loc"], why=item["msg"]) for item in error.errors()
+            )
+            raise BadSettings(
+                f"{problems}. Set them, or name a file of them in {ENV_FILE}"
+            ) from None
+
+    @classmethod
+    def _problem(cls, field: int | str, *_: int | str, why: str) -> str:
+        name = f"{PREFIX}{str(field).upper()}"
+        known = cls.model_fields.get(str(field))
+        if why == "Field required" and known is not None:
+            return f"{name} is not set ({known.description})"
+        return f"{name}: {why}"
+
+    def redacted(self) -> dict[str, object]:
+        """For the start-up line: URLs without their secrets."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: _redacted(value) for name, value in values.items()}
+
+
+class ProducerSettings(Settings):
+    """What a client, the CLI or the API needs."""
+
+    tenant: str = DEFAULT_TENANT
+    model: str = DEFAULT_MODEL
+    profile: str = "quality"
+
+
+def _redacted(value: object) -> object:
+    if not isinstance(value, SecretStr):
+        return value
+    parts = urlsplit(value.get_secret_value())
+    return f"{parts.scheme}://***@{parts.hostname}:{parts.port}{parts.path}"
