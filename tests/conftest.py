@@ -1,0 +1,75 @@
+"""The servers that tests need: those that the environment names, else embedded ones.
+
+``PACKSHOT_TEST_DATABASE_URL``, ``PACKSHOT_TEST_REDIS_URL`` and ``PACKSHOT_TEST_S3_URL`` name
+servers that run already.  What is not named is started, once per session and on first use.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from jobs.postgres.connection import Database
+from jobs.postgres.ledger import PostgresLedger
+from jobs.postgres.migrate import migrate
+from standalone.servers import Servers
+from tests.services import empty, fresh_database
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    """Postgres, Redis and S3 of this session's own."""
+    servers = Servers(tmp_path_factory.mktemp("servers"))
+    try:
+        with servers:
+            yield servers.environment()
+    finally:
+        servers.erase()
+
+
+def service(request: pytest.FixtureRequest, setting: str) -> str:
+    named = os.environ.get(f"PACKSHOT_TEST_{setting}")  # noqa: TID251 - the suite's own settings
+    if named:
+        return named
+    return str(request.getfixturevalue("embedded")[f"PACKSHOT_{setting}"])
+
+
+@pytest.fixture(scope="session")
+def postgres_url(request: pytest.FixtureRequest) -> str:
+    """A server, with whatever databases it holds: make your own (``fresh_database``)."""
+    return service(request, "DATABASE_URL")
+
+
+@pytest.fixture(scope="session")
+def database_url(postgres_url: str) -> Iterator[str]:
+    """A database of this session's own, so that suites never disturb each other."""
+    with fresh_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url(request: pytest.FixtureRequest) -> str:
+    return service(request, "REDIS_URL")
+
+
+@pytest.fixture(scope="session")
+def s3_url(request: pytest.FixtureRequest) -> str:
+    return service(request, "S3_URL")
+
+
+@pytest.fixture(scope="session")
+def database(database_url: str) -> Iterator[Database]:
+    """The session's ledger database, migrated."""
+    database = Database(database_url)
+    migrate(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def ledger(database: Database) -> PostgresLedger:
+    """A ledger in Postgres that has forgotten the tests before."""
+    empty(database)
+    return PostgresLedger(database)
