@@ -112,6 +112,7 @@ _FAULTS: Final = (
     struct.error,
     zlib.error,
 )
+_TOO_MANY_BYTES: Final = f"more than {MAX_BYTES // 2**20} MiB, the limit for a file"
 _TOO_MANY_PIXELS: Final = f"at most {MAX_PIXELS / 1e6:.1f} million pixels"
 
 
@@ -137,8 +138,11 @@ def read_file(path: Path) -> bytes:
         # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         with open(os.open(path, flags), "rb") as file:  # noqa: PTH123 - Path has no flags
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise _unusable(name, "not a regular file")
+            if status.st_size > MAX_BYTES:
+                raise _unusable(name, _TOO_MANY_BYTES)
             return read_stream(file, name=name)
     except (OSError, ValueError) as fault:  # ValueError: a NUL in the path
         reason = fault.strerror if isinstance(fault, OSError) else None
@@ -265,7 +269,7 @@ def _check_bytes(data: bytes, name: str) -> None:
     if not data:
         raise _unusable(name, "the file is empty")
     if len(data) > MAX_BYTES:
-        raise _unusable(name, f"more than {MAX_BYTES // 2**20} MiB, the limit for a file")
+        raise _unusable(name, _TOO_MANY_BYTES)
 
 
 def _recognised(data: bytes, name: str) -> _Kind:
