@@ -165,7 +165,7 @@ def inspect(data: bytes, *, name: str) -> PictureInfo:
     kind, image = _opened(data, name)
     width, height = image.size
     with _refusing(name, kind):
-        # JPEG at an eighth of the size reads all data, in less time and 1/64 of the memory.
+        # A JPEG at an eighth of its size still reads all data: 50 MP in 0.04 s, not 0.15 s.
         image.draft(None, (width // 8, height // 8))
         image.load()
     if kind.name != "TIFF" and _orientation(image) in _SIDEWAYS:
@@ -210,7 +210,8 @@ def encode(image: Image.Image, output_format: OutputFormat, *, quality: int = 95
     file = BytesIO()
     match output_format:
         case OutputFormat.PNG:
-            # Levels 1, 3, 6 on a photo-like megapixel: 58, 87, 284 ms; 1.11, 1.02, 0.94 MB.
+            # A noisy gradient of one megapixel, best of 5: levels 1, 3, 6 take 60, 139, 284 ms
+            # for 1.11, 1.02, 0.94 MB.
             plain.save(file, "PNG", compress_level=1)
         case OutputFormat.JPEG:
             # 4:4:4: the edges of a product on white are what halved colour blurs first.
