@@ -1,0 +1,273 @@
+"""The library: submit, status, wait, result, cancel, list."""
+
+from __future__ import annotations
+
+import builtins
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final, Self
+
+from jobs.artifacts import ArtifactStore
+from jobs.dispatch import Dispatcher
+from jobs.errors import InvalidRequest, JobsError, NoResult, Timeout
+from jobs.ledger import JobFilter, Ledger, Submitted
+from jobs.model import (
+    DEFAULT_MODEL,
+    DEFAULT_TENANT,
+    MAX_FAILURES,
+    MAX_PICTURES,
+    EditRequest,
+    Job,
+    JobId,
+    NewJob,
+    OutputFormat,
+    Priority,
+    Result,
+    check_instruction,
+)
+from jobs.reconciler import Reconciler
+from jobs.states import JobState
+from producer.dispatching import Nudger
+from producer.inputs import Inputs, Picture
+
+UPLOADS: Final = 8  # pictures read, checked and uploaded at the same time
+CHUNK: Final = 500  # jobs recorded in one transaction
+FIRST_POLL: Final = 0.05  # seconds
+LONGEST_POLL: Final = 1.0  # seconds
+LINK_FOR: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edit:
+    """One picture to make: the source first, then up to two references.
+
+    ``model`` and ``profile`` fall back to the client's; the other fields are those of
+    ``jobs.model.EditRequest`` and ``NewJob``.
+    """
+
+    pictures: Sequence[Picture]
+    instruction: str
+    model: str | None = None
+    profile: str | None = None
+    seed: int | None = None
+    steps: int | None = None
+    true_cfg_scale: float | None = None
+    negative: str | None = None
+    size: str = "auto"
+    format: OutputFormat = OutputFormat.PNG
+    idempotency_key: str | None = None
+    salt: str = ""
+    batch: str | None = None
+    priority: Priority = Priority.NORMAL
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    max_failures: int = MAX_FAILURES
+    start_within: timedelta | None = None
+    run_limit: timedelta | None = None
+    keep_for: timedelta | None = None
+    wait_for_model: bool = False
+
+
+#: Fields of ``Edit`` that go into the request, and those that say how to treat the job.
+REQUEST: Final = ("seed", "steps", "true_cfg_scale", "negative", "size", "format")
+TREATMENT: Final = (
+    "idempotency_key",
+    "salt",
+    "batch",
+    "priority",
+    "metadata",
+    "max_failures",
+    "start_within",
+    "run_limit",
+    "keep_for",
+    "wait_for_model",
+)
+
+
+class Client:
+    """Submits edits and asks about them.  Thread-safe.  Close it, or use ``with``."""
+
+    def __init__(  # noqa: PLR0913 - three ports and three defaults, by name
+        self,
+        *,
+        ledger: Ledger,
+        artifacts: ArtifactStore,
+        dispatcher: Dispatcher,
+        tenant: str = DEFAULT_TENANT,
+        model: str = DEFAULT_MODEL,
+        profile: str = "quality",
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        self.ledger = ledger
+        self.artifacts = artifacts
+        self.tenant = tenant
+        self.model = model
+        self.profile = profile
+        self._on_close = on_close
+        self._inputs = Inputs(ledger, artifacts, tenant)
+        self._nudger = Nudger(ledger, Reconciler(ledger=ledger, dispatcher=dispatcher))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the last hints half a second to reach Redis; nothing is lost if they do not."""
+        self._nudger.flush(0.5)
+        if self._on_close:
+            self._on_close()
+
+    # ---- submit
+
+    def submit(self, edit: Edit) -> Job:
+        """Return once the job is durable; the same key, or the same content, is the same job.
+
+        Raises ``InvalidRequest`` (``UnusablePicture`` names the file), ``ModelNotServed``,
+        ``IdempotencyConflict`` or ``Unavailable``; Redis being away is none of them.
+        """
+        (outcome,) = self.submit_many([edit])
+        if isinstance(outcome, JobsError):
+            raise outcome
+        return outcome.job
+
+    def submit_many(self, edits: Sequence[Edit]) -> builtins.list[Submitted | JobsError]:
+        """In order; one edit's error stands in its place and harms no other."""
+        outcomes: builtins.list[Submitted | JobsError] = []
+        for chunk in self.submitting(edits):
+            outcomes.extend(chunk)
+        return outcomes
+
+    def submitting(self, edits: Sequence[Edit]) -> Iterator[builtins.list[Submitted | JobsError]]:
+        """``submit_many`` by chunks, for whoever shows progress."""
+        with ThreadPoolExecutor(UPLOADS, thread_name_prefix="upload") as pool:
+            for start in range(0, len(edits), CHUNK):
+                prepared = list(pool.map(self._prepared, edits[start : start + CHUNK]))
+                yield self._record(prepared)
+
+    def _prepared(self, edit: Edit) -> NewJob | JobsError:
+        try:
+            return self._new_job(edit)
+        except JobsError as error:
+            return error
+
+    def _new_job(self, edit: Edit) -> NewJob:
+        check_instruction(edit.instruction)
+        if not 1 <= len(edit.pictures) <= MAX_PICTURES:
+            names = ", ".join(picture.name for picture in edit.pictures)
+            raise InvalidRequest(
+                f"pictures: 1 to {MAX_PICTURES}, got {len(edit.pictures)} ({names})"
+            )
+        request: dict[str, Any] = {name: getattr(edit, name) for name in REQUEST}
+        # Everything that can be wrong without the pictures is said before they are sent.
+        EditRequest(pictures=("0" * 64,), instruction=edit.instruction, **request)
+        digests = tuple(self._inputs.store(picture) for picture in edit.pictures)
+        treatment: dict[str, Any] = {name: getattr(edit, name) for name in TREATMENT}
+        return NewJob(
+            request=EditRequest(
+                pictures=digests,
+                instruction=edit.instruction,
+                model=edit.model or self.model,
+                profile=edit.profile or self.profile,
+                **request,
+            ),
+            tenant=self.tenant,
+            **treatment,
+        )
+
+    def _record(
+        self, prepared: Sequence[NewJob | JobsError]
+    ) -> builtins.list[Submitted | JobsError]:
+        new = [one for one in prepared if isinstance(one, NewJob)]
+        recorded = iter(self._recorded(new))
+        outcomes = [one if isinstance(one, JobsError) else next(recorded) for one in prepared]
+        for queue in {one.job.queue for one in outcomes if isinstance(one, Submitted)}:
+            self._nudger.nudge(queue)
+        return outcomes
+
+    def _recorded(self, new: Sequence[NewJob]) -> Sequence[Submitted | JobsError]:
+        try:
+            return self.ledger.submit(new)
+        except JobsError as error:
+            return [error] * len(new)
+
+    # ---- ask
+
+    def status(self, job_id: JobId) -> Job:
+        """Raises ``JobNotFound``."""
+        return self.ledger.get(job_id)
+
+    def position(self, job_id: JobId) -> int | None:
+        return self.ledger.position(job_id)
+
+    def list(self, where: JobFilter | None = None, *, limit: int = 100) -> builtins.list[Job]:
+        """Newest first; this client's tenant unless ``where`` says otherwise."""
+        return self.ledger.list(where or JobFilter(tenant=self.tenant), limit=limit)
+
+    def counts(self, *, batch: str | None = None) -> dict[JobState, int]:
+        return self.ledger.counts(JobFilter(tenant=self.tenant, batch=batch))
+
+    def wait(self, job_id: JobId, *, timeout: timedelta | None = None) -> Job:
+        """Return the finished job.  Raises ``Timeout``; the job goes on all the same."""
+        (job,) = self.wait_all([job_id], timeout=timeout)
+        return job
+
+    def wait_all(
+        self, job_ids: Sequence[JobId], *, timeout: timedelta | None = None
+    ) -> builtins.list[Job]:
+        """All of them, finished, in order.  Raises ``Timeout``, ``JobNotFound``."""
+        return deque(self.watch(job_ids, timeout=timeout), maxlen=1).pop()
+
+    def watch(
+        self, job_ids: Sequence[JobId], *, timeout: timedelta | None = None
+    ) -> Iterator[builtins.list[Job]]:
+        """The jobs as they are, again and again, until all are final."""
+        deadline = time.monotonic() + timeout.total_seconds() if timeout else None
+        pause = FIRST_POLL
+        jobs = [self.ledger.get(job_ids[0])] if len(job_ids) == 1 else self._found(job_ids)
+        while True:
+            yield jobs
+            left = sum(not job.state.is_final for job in jobs)
+            if not left:
+                return
+            if deadline is not None and time.monotonic() >= deadline:
+                raise Timeout(f"{left} of {len(jobs)} jobs not finished after {timeout}")
+            _pause(pause)
+            pause = min(LONGEST_POLL, pause * 1.3)
+            jobs = self._found(job_ids)
+
+    def _found(self, job_ids: Sequence[JobId]) -> builtins.list[Job]:
+        jobs = self.ledger.get_many(job_ids)
+        if len(jobs) < len(job_ids):
+            for job_id in job_ids:
+                self.ledger.get(job_id)  # raises JobNotFound, naming the id
+        return jobs
+
+    def result(self, job_id: JobId) -> bytes:
+        """The picture.  Raises ``NoResult`` with the reason when there is none."""
+        return self.artifacts.get(_announced(self.status(job_id)).key)
+
+    def link(self, job: Job, *, expires: timedelta = LINK_FOR) -> str:
+        """A URL to download the picture, good for a while.  Raises ``NoResult``."""
+        result = _announced(job)
+        name = f"{job.id}.{job.request.format.value}"
+        return self.artifacts.link(result.key, expires=expires, download_as=name)
+
+    def cancel(self, job_id: JobId, *, who: str = "caller") -> Job:
+        """Idempotent.  A running job stops within one step; a finished one stays as it is."""
+        return self.ledger.cancel(job_id, who=who)
+
+
+def _announced(job: Job) -> Result:
+    if job.result is None:
+        reason = f": {job.failure.message}" if job.failure else ""
+        raise NoResult(f"job {job.id} is {job.state} and has no picture{reason}")
+    return job.result
+
+
+def _pause(seconds: float) -> None:
+    time.sleep(seconds)  # noqa: TID251 - the one place that polls, with growing pauses

@@ -1,0 +1,61 @@
+"""Tells the workers in the background: no caller ever waits for Redis."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from jobs.errors import JobsError
+from jobs.ledger import Ledger
+from jobs.reconciler import Reconciler
+
+log = logging.getLogger(__name__)
+
+
+class Nudger:
+    """A thread that tops up the windows of the queues it is nudged about.
+
+    Nothing depends on it: what it does not send, the workers' reconcilers send within
+    their next tick.
+    """
+
+    def __init__(self, ledger: Ledger, reconciler: Reconciler) -> None:
+        self.ledger = ledger
+        self.reconciler = reconciler
+        self._queues: set[str] = set()
+        self._changed = threading.Condition()
+        self._busy = False
+        self._thread: threading.Thread | None = None
+
+    def nudge(self, queue: str) -> None:
+        """Returns at once."""
+        with self._changed:
+            self._queues.add(queue)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="nudger", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds until all nudges were served."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._queues and not self._busy, timeout)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._queues)
+                queues, self._queues = self._queues, set()
+                self._busy = True
+            for queue in queues:
+                self._fill(queue)
+
+    def _fill(self, queue: str) -> None:
+        if not self.reconciler.dispatcher.ready():
+            return
+        try:
+            self.reconciler.fill(queue, self.ledger.queues().get(queue, 0))
+        except JobsError as error:
+            log.info("nudge_failed", extra={"queue": queue, "reason": str(error)})

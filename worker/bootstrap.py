@@ -1,0 +1,40 @@
+"""From settings to a worker: the composition root."""
+
+from __future__ import annotations
+
+from jobs.connect import connect
+from jobs.errors import BadSettings
+from worker.cards import pin
+from worker.engine.base import Engine
+from worker.settings import WorkerSettings
+
+
+def load_engine(settings: WorkerSettings) -> Engine:
+    """Seconds to minutes for a real model.  Raises ``BadSettings``."""
+    pin(settings.card)
+    if settings.engine == "fake":
+        from worker.engine.fake import FakeEngine  # noqa: PLC0415 - only if asked for
+
+        return FakeEngine(
+            card=settings.card,
+            steps=settings.fake_steps,
+            step_seconds=settings.fake_step_seconds,
+        )
+    if settings.model_dir is None:
+        raise BadSettings("PACKSHOT_MODEL_DIR is not set (folder of the model's weights)")
+    from worker.engine.diffusers.engine import DiffusersEngine  # noqa: PLC0415 - imports torch
+
+    return DiffusersEngine.load(
+        settings.model_dir, card=settings.card, model=settings.model, threads=settings.threads
+    )
+
+
+def run(settings: WorkerSettings) -> int:
+    """Load, warm up, work until told to end; the exit code."""
+    from worker.process import WorkerProcess  # noqa: PLC0415 - imports Celery
+
+    services = connect(settings)
+    services.check()  # before the minutes that a model takes to load
+    engine = load_engine(settings)
+    engine.warm_up()
+    return int(WorkerProcess(settings, services, engine).run())

@@ -1,0 +1,119 @@
+"""How jobs come in: by a message from Redis, or, when none comes, from the ledger itself."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from jobs.errors import Unavailable
+from jobs.ledger import Ledger
+from jobs.model import JobId, Lease, WorkerInfo
+from worker.gate import MAX_AFTER, Gate, Place
+from worker.runner import Runner, Verdict
+
+log = logging.getLogger(__name__)
+
+#: How often the gate is looked at: seconds.
+LOOK: Final = 0.02
+#: An open gate waits this long for a message before it asks the ledger: seconds.
+PATIENCE: Final = 0.06
+#: Between two looks into an empty ledger: seconds.
+IDLE: Final = 0.5
+
+
+@dataclass(kw_only=True)
+class Intake:
+    """Admits at most what the gate has room for, whichever way a job comes."""
+
+    ledger: Ledger
+    worker: WorkerInfo
+    runner: Runner
+    gate: Gate
+    lease: timedelta
+    on_fatal: Callable[[], None]  #: called after a verdict that only a new process heals
+    messages: int = 0  #: jobs in hand that came by a message
+    _done: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._pool = ThreadPoolExecutor(MAX_AFTER + 2, thread_name_prefix="attempt")
+        self._thread = threading.Thread(target=self._help_ourselves, name="intake", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Claim no more; what is in hand goes on."""
+        self.gate.close()
+        self._done.set()
+
+    def wants_message(self, received: int) -> bool:
+        """May the consumer take a message, with ``received`` ones not yet ended?"""
+        return received <= self.messages and self.gate.is_open
+
+    def message(self, job_id: JobId) -> None:
+        """Work on the job that a message named, unless it is done, taken, or we have no room."""
+        place = self.gate.admit()
+        if place is None:
+            # Its hint is used up: let the reconciler, or an idle worker, see it again.
+            self._quietly(lambda: self.ledger.undispatch([job_id]))
+            return
+        with self._counted(), place:
+            lease = self._quietly(lambda: self.ledger.claim(job_id, self.worker, lease=self.lease))
+            if lease is not None:
+                self._work(lease, place)
+
+    def _help_ourselves(self) -> None:
+        """Cards work without Redis: with the gate open and no message, claim the next job."""
+        opened, patience = time.monotonic(), PATIENCE
+        while not self._done.wait(LOOK):
+            now = time.monotonic()
+            if not self.gate.is_open:
+                opened, patience = now, PATIENCE
+            elif now - opened >= patience:
+                found = self._claim_next()
+                opened, patience = time.monotonic(), PATIENCE if found else IDLE
+
+    def _claim_next(self) -> bool:
+        place = self.gate.admit()
+        if place is None:
+            return False
+        lease = self._quietly(lambda: self.ledger.claim_next(self.worker, lease=self.lease))
+        if lease is None:
+            self.gate.left(place)
+            return False
+        self._pool.submit(self._admitted, lease, place)
+        return True
+
+    def _admitted(self, lease: Lease, place: Place) -> None:
+        with place:
+            self._work(lease, place)
+
+    def _work(self, lease: Lease, place: Place) -> None:
+        if self.runner.run(lease, place) is Verdict.WORKER_FATAL:
+            self.on_fatal()
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            self.messages += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.messages -= 1
+
+    def _quietly(self, ask: Callable[[], Lease | None] | Callable[[], None]) -> Lease | None:
+        """A ledger that is away is no error here: the job stays where it is."""
+        try:
+            return ask()
+        except Unavailable as error:
+            log.warning("ledger_away", extra={"reason": str(error)})
+            return None

@@ -1,0 +1,27 @@
+"""What a worker process is told: ``PACKSHOT_…``, read once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from jobs.settings import Settings
+
+
+class WorkerSettings(Settings):
+    engine: Literal["diffusers", "fake"] = "diffusers"
+    card: str = "cpu:0"
+    model: str = "qwen-image-edit-2509"
+    model_dir: Path | None = Field(
+        default=None, description="folder of the model's weights; needed by the diffusers engine"
+    )
+    release: str | None = None
+    lease_seconds: float = Field(default=15.0, gt=0)
+    drain_seconds: float = Field(default=120.0, ge=0)
+    tick_seconds: float = Field(default=1.0, gt=0)
+    threads: int | None = Field(default=None, description="CPU threads of the engine")
+    log_json: bool = False
+    fake_step_seconds: float = Field(default=0.0, ge=0)
+    fake_steps: int = Field(default=4, ge=1)
