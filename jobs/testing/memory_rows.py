@@ -1,0 +1,243 @@
+"""A job as the ledger in memory keeps it, and the one door through which it moves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from jobs.errors import FailureClass
+from jobs.keys import Keyed
+from jobs.ledger import Move
+from jobs.model import Failure, Job, Lease, NewJob, Order, WorkerInfo, new_job_id
+from jobs.states import MOVES, JobState
+
+QUEUED, RUNNING = JobState.QUEUED, JobState.RUNNING
+#: What a job needs to be queued again.
+REQUEUED: Final[Mapping[str, Any]] = {"dispatched_at": None, "steps_done": 0}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptRecord:
+    """What is kept of an attempt: where it ran, on what, and how it ended."""
+
+    number: int
+    holder: str
+    card: str | None
+    model_revision: str | None
+    release: str | None
+    outcome: JobState | None = None  #: what became of the job; ``None`` while it runs
+    failure: Failure | None = None
+    timings: Mapping[str, float] | None = None
+
+
+@dataclass(kw_only=True, slots=True)
+class Row:
+    """A job, and what the port does not show of it."""
+
+    job: Job
+    derived: bool
+    fingerprint: str
+    new: NewJob
+    superseded: bool = False
+    worker_id: UUID | None = None
+    attempt_started_at: datetime | None = None
+    asked_by: str = ""  #: who wanted it cancelled, and why
+    asked_why: str = ""
+    moves: list[Move] = field(default_factory=list)
+    attempts: list[AttemptRecord] = field(default_factory=list)
+
+    @property
+    def is_standing(self) -> bool:
+        return self.job.state is QUEUED and self.job.dispatched_at is not None
+
+    def is_due(self, now: datetime) -> bool:
+        """Queued, and neither too early nor too late to start."""
+        job = self.job
+        early = job.not_before is not None and job.not_before > now
+        return job.state is QUEUED and not early and not self.is_late(now)
+
+    def is_late(self, now: datetime) -> bool:
+        """A deadline is for the first attempt alone."""
+        job = self.job
+        return job.start_by is not None and job.start_by <= now and job.attempt == 0
+
+    def is_useless(self, now: datetime) -> bool:
+        """It will never give a picture, or gives it no more."""
+        job = self.job
+        expired = job.expires_at is not None and job.expires_at <= now
+        ended = job.state in {JobState.FAILED, JobState.CANCELLED}
+        return ended or expired or (job.state is RUNNING and job.cancel_requested_at is not None)
+
+    def move(self, to: JobState, *, at: datetime, who: str, why: str, **changes: Any) -> Job:  # noqa: ANN401 - fields of a job
+        """Change state, leave a row in the audit.  Nonsense is a bug, and raises."""
+        before = self.job
+        if to not in MOVES[before.state]:
+            raise AssertionError(f"job {before.id}: no move from {before.state} to {to}")
+        self.store(replace(before, state=to, **changes))
+        self._note(before.state, at=at, who=who, why=why)
+        return self.job
+
+    def store(self, job: Job) -> None:
+        for name, holds in CONSTRAINTS.items():
+            if not holds(job):
+                raise AssertionError(f"job {job.id}: violates {name}: {job}")
+        self.job = job
+
+    def _note(self, before: JobState | None, *, at: datetime, who: str, why: str) -> None:
+        job = self.job
+        self.moves.append(
+            Move(
+                job_id=job.id,
+                at=at,
+                who=who,
+                from_state=before,
+                to_state=job.state,
+                attempt=job.attempt,
+                why=why,
+            )
+        )
+
+    @classmethod
+    def of(cls, item: Keyed, *, now: datetime, who: str) -> Row:
+        new = item.new
+        job = Job(
+            id=new_job_id(),
+            tenant=new.tenant,
+            state=QUEUED,
+            request=replace(new.request, seed=item.seed),
+            queue=item.served.queue,
+            priority=new.priority,
+            idempotency_key=item.key,
+            max_failures=new.max_failures,
+            batch=new.batch,
+            metadata=dict(new.metadata),
+            created_at=now,
+            start_by=None if new.start_within is None else now + new.start_within,
+            run_limit=new.run_limit,
+        )
+        row = cls(job=job, derived=item.derived, fingerprint=item.fingerprint, new=new)
+        row.store(job)
+        row._note(None, at=now, who=who, why="submitted")
+        return row
+
+    # ---- attempts
+
+    def order(self, now: datetime) -> Order:
+        """What the attempt's next renewal is told."""
+        job, began = self.job, self.attempt_started_at
+        if job.cancel_requested_at is not None:
+            return Order.CANCEL
+        late = job.run_limit is not None and began is not None and began + job.run_limit < now
+        return Order.STOP if late else Order.CONTINUE
+
+    def start(
+        self, worker: WorkerInfo, known: WorkerInfo | None, *, now: datetime, lease: timedelta
+    ) -> Lease:
+        self.worker_id, self.attempt_started_at = worker.id, now
+        job = self.move(
+            RUNNING,
+            at=now,
+            who=worker.holder,
+            why="claimed",
+            attempt=self.job.attempt + 1,
+            holder=worker.holder,
+            release=worker.release,
+            lease_expires_at=now + lease,
+            started_at=self.job.started_at or now,
+            steps_done=0,
+            steps_total=0,
+            failure=None,
+        )
+        self.attempts.append(
+            AttemptRecord(
+                number=job.attempt,
+                holder=worker.holder,
+                card=known.card if known else None,
+                model_revision=known.model.revision if known else None,
+                release=worker.release,
+            )
+        )
+        return Lease(job=job, attempt=job.attempt, holder=worker.holder)
+
+    def end(
+        self,
+        to: JobState,
+        *,
+        at: datetime,
+        who: str,
+        why: str,
+        timings: Mapping[str, float] | None = None,
+        **changes: Any,  # noqa: ANN401 - fields of a job
+    ) -> Job:
+        """End the running attempt; a cancellation that was asked for outranks another attempt."""
+        if self.job.cancel_requested_at is not None and to in {QUEUED, JobState.FAILED}:
+            to = JobState.CANCELLED
+        self.worker_id = self.attempt_started_at = None
+        job = self.move(
+            to,
+            at=at,
+            who=who,
+            why=why,
+            holder=None,
+            lease_expires_at=None,
+            finished_at=None if to is QUEUED else at,
+            **changes,
+        )
+        last = replace(self.attempts[-1], outcome=to, failure=job.failure, timings=timings)
+        self.attempts[-1] = last
+        return job
+
+    def end_badly(
+        self, failure: Failure, *, at: datetime, who: str, why: str, not_before: datetime | None
+    ) -> Job:
+        counts = failure.failure_class is not FailureClass.PERMANENT
+        failures = self.job.failures + counts
+        again = counts and failures < self.job.max_failures
+        return self.end(
+            QUEUED if again else JobState.FAILED,
+            at=at,
+            who=who,
+            why=why,
+            failures=failures,
+            failure=failure,
+            not_before=not_before,
+            **REQUEUED,
+        )
+
+
+#: What the schema's constraints of the same names promise of every row.
+CONSTRAINTS: Final[Mapping[str, Callable[[Job], bool]]] = {
+    "leased_only_while_running": lambda job: (
+        (job.state is RUNNING) == (job.lease_expires_at is not None)
+    ),
+    "held_only_while_running": lambda job: (job.state is RUNNING) == (job.holder is not None),
+    "finished_when_final": lambda job: job.state.is_final == (job.finished_at is not None),
+    "result_only_on_success": lambda job: (
+        (job.state is JobState.SUCCEEDED) == (job.result is not None)
+    ),
+    "failed_for_a_reason": lambda job: job.state is not JobState.FAILED or job.failure is not None,
+    "running_is_an_attempt": lambda job: job.state is not RUNNING or job.attempt > 0,
+    "failures_within_attempts": lambda job: 0 <= job.failures <= job.attempt,
+    "queued_within_budget": lambda job: job.state is not QUEUED or job.failures < job.max_failures,
+}
+
+
+def in_turn(rows: Iterable[Row], wanted: Callable[[Row], bool]) -> list[Row]:
+    """A queue's wanted rows: by priority, then fairly between tenants, then oldest first.
+
+    A tenant's turn comes after as many jobs as it has running and waiting in the broker.
+    """
+    rows = sorted(rows, key=lambda row: row.job.id)
+    turns: Counter[tuple[str, int]] = Counter()
+    busy = Counter(row.job.tenant for row in rows if row.job.state is RUNNING or row.is_standing)
+    order = []
+    for row in filter(wanted, rows):
+        job = row.job
+        turns[job.tenant, job.priority] += 1
+        turn = turns[job.tenant, job.priority] + busy[job.tenant]
+        order.append((-job.priority, turn, job.id, row))
+    return [row for *_, row in sorted(order, key=lambda place: place[:3])]
