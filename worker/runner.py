@@ -92,11 +92,12 @@ class Runner:
     def _edit(self, held: Held, place: Place) -> None:
         began = time.monotonic()
         sources = self._fetch(held)
-        with self._timed(held, "wait"), self.card.taken():
+        ready = time.monotonic()
+        with self.card.taken(), self._timed(held, "card"):
+            held.timings["wait"] = time.monotonic() - ready
             held.check()
             place.reached_card(held.timings["fetch"] + held.timings["decode"])
-            with self._timed(held, "card"):
-                image = self._on_card(held, sources)
+            image = self._on_card(held, sources)
         with self._timed(held, "encode"):
             data = pictures.encode(image, held.job.request.format)
         held.check()

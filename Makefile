@@ -1,0 +1,65 @@
+# Packshot.  `make` lists what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+BIN := .venv/bin
+# One environment for everything, named by what it was made from: a second run installs nothing.
+STAMP := .venv/.made-from-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-16)
+CODE := jobs producer worker envpack standalone
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(STAMP): requirements.lock pyproject.toml
+	@PYTHON="$(PYTHON)" .ci/make-venv
+	@touch $@
+
+.PHONY: venv
+venv: $(STAMP) ## make .venv from the lock
+
+.PHONY: demo
+demo: $(STAMP) ## the whole system on this machine, edits sample photographs
+	@$(BIN)/packshot demo
+
+.PHONY: up
+up: $(STAMP) ## the whole system on this machine, until Ctrl-C
+	@$(BIN)/packshot up
+
+.PHONY: test
+test: $(STAMP) ## every test, on embedded servers
+	@$(BIN)/python -m pytest
+
+.PHONY: test-compose
+test-compose: $(STAMP) ## every test, on the servers of docker-compose.test.yml
+	docker compose -f docker-compose.test.yml up --detach --wait
+	PACKSHOT_TEST_DATABASE_URL=postgresql://packshot:packshot@127.0.0.1:55432/packshot \
+	PACKSHOT_TEST_REDIS_URL=redis://:packshot@127.0.0.1:56379/0 \
+	PACKSHOT_TEST_S3_URL=http://packshot:packshot-secret@127.0.0.1:59000/packshot \
+	$(BIN)/python -m pytest; status=$$?; \
+	docker compose -f docker-compose.test.yml down --volumes; exit $$status
+
+.PHONY: check
+check: $(STAMP) ## ruff, mypy, import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: format
+format: $(STAMP) ## let ruff format and fix
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+.PHONY: lock
+lock: $(STAMP) ## refresh requirements.lock (needs pip-tools: pip install pip-tools)
+	pip-compile --quiet --extra dev --generate-hashes --strip-extras --allow-unsafe --no-annotate \
+	  --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	  --output-file requirements.lock pyproject.toml
+	@# pip-compile lists the project itself, through its own extras
+	@sed -i '/^# WARNING: pip install will require/,/^packshot @/d' requirements.lock
+
+.PHONY: clean
+clean: ## remove what was built, but for .venv
+	rm -rf build .packshot .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
