@@ -1,0 +1,59 @@
+"""What the committed checkpoint can do, on drawn products that it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jobs.model import EditRequest
+from worker.engine.diffusers.engine import DiffusersEngine
+from worker.engine.tiny.judge import judge
+from worker.engine.tiny.phrases import Language, instruction
+from worker.engine.tiny.samples import sample_products
+from worker.engine.tiny.scenes import Scene
+from worker.engine.tiny.states import EditKind
+
+pytestmark = pytest.mark.engine
+Ask = Callable[..., EditRequest]
+
+
+def made(
+    engine: DiffusersEngine, request: EditRequest, picture: Image.Image, *, seed: int
+) -> Image.Image:
+    return engine.edit([picture], request, seed=seed, on_step=lambda *_: None)
+
+
+@pytest.mark.parametrize("text", ["Change the background to white", "把背景换成白色"])
+def test_asked_for_white_the_background_is_white(
+    engine: DiffusersEngine, ask: Ask, product: Image.Image, text: str
+) -> None:
+    picture = np.asarray(made(engine, ask(text), product, seed=0), np.float32)
+
+    corners = picture[[8, 8, -9, -9], [8, -9, 8, -9]]
+    assert corners.min() > 235
+    assert picture[60:76, 58:72].mean((0, 1)).argmax() == 2  # the box is still blue
+
+
+def test_samples_for_a_demonstration_come_out_right(engine: DiffusersEngine, ask: Ask) -> None:
+    samples = sample_products(12, seed=1)
+    verdicts = [
+        judge(made(engine, ask(one.instruction), one.picture, seed=0), one.scene, one.edit)
+        for one in samples
+    ]
+
+    assert sum(verdict.edit_right for verdict in verdicts) >= 10
+
+
+def test_a_wrong_instruction_is_not_right(engine: DiffusersEngine, ask: Ask) -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(4):
+        scene = Scene.random(rng)
+        asked_for = scene.random_edit(rng, EditKind.RECOLOUR)
+        wanted = scene.random_edit(rng, EditKind.BACKGROUND)
+        text = instruction(rng, scene, asked_for, Language.ENGLISH)
+        picture = made(engine, ask(text), scene.picture(), seed=0)
+
+        assert not judge(picture, scene, wanted).right
