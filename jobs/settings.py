@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
 
@@ -27,9 +28,12 @@ class Settings(BaseSettings):
     s3_url: SecretStr = Field(description="http://ACCESS:SECRET@HOST:PORT/BUCKET")
 
     @classmethod
-    def load(cls) -> Self:
-        """Raises ``BadSettings`` naming every variable that is missing or wrong."""
-        path = os.environ.get(ENV_FILE)  # noqa: TID251 - this is the settings module
+    def load(cls, env_file: Path | None = None) -> Self:
+        """From the environment and ``env_file`` (else the file that PACKSHOT_ENV_FILE names).
+
+        Raises ``BadSettings`` naming every variable that is missing or wrong.
+        """
+        path = env_file or os.environ.get(ENV_FILE)  # noqa: TID251 - this is the settings module
         if path and not os.path.isfile(path):  # noqa: PTH113 - one look, no path arithmetic
             raise BadSettings(f"{ENV_FILE}: no file {path}")
         try:

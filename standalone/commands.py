@@ -1,0 +1,110 @@
+"""``packshot up`` and ``packshot demo``."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+
+from standalone import cards as machine
+from standalone.demo import Demo
+from standalone.settings import DATA_DIR, TINY_MODEL, TINY_MODEL_DIR
+from standalone.system import FLOWER_USER, Plan, System
+
+PORTS: Final = ("api", "flower", "postgres", "redis", "s3")
+
+
+def _with_ports(command: click.decorators.FC) -> click.decorators.FC:
+    for name in reversed(PORTS):
+        command = click.option(
+            f"--{name}-port", type=click.IntRange(1, 65535), help="A free one unless given."
+        )(command)
+    return command
+
+
+@click.command()
+@click.option(
+    "--data",
+    "data_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DATA_DIR,
+    show_default=True,
+    help="Folder that keeps everything, found again on the next start.",
+)
+@click.option("--cards", help="Comma-separated; this machine's GPUs, or cpu:0, unless given.")
+@click.option("--engine", type=click.Choice(["diffusers", "fake"]), default="diffusers")
+@click.option("--model", default=TINY_MODEL, show_default=True)
+@click.option("--model-dir", type=click.Path(path_type=Path), default=TINY_MODEL_DIR)
+@_with_ports
+def up(cards: str | None, **options: object) -> None:
+    """Run the whole system on this machine, with nothing installed, until Ctrl-C.
+
+    Postgres, a Redis-compatible server and an S3 server, one worker per card, the HTTP API
+    and Flower, all on loopback.
+    """
+    chosen = cards.split(",") if cards else machine.found()
+    plan = Plan(cards=chosen, **options)  # type: ignore[arg-type]
+    console = Console()
+    stopped = _until_signal()
+    with console.status("starting Postgres, Redis, S3, workers, API and Flower"):
+        system = System(plan)
+        system.start()
+    try:
+        with console.status("loading the model"):
+            system.wait_until_ready()
+        _announce(console, system)
+        while not stopped.wait(1.0):
+            system.revive()
+    finally:
+        with console.status("stopping: jobs in hand are finished or given back"):
+            system.stop()
+        console.print("Packshot has stopped; its data stays in", str(plan.data_dir))
+
+
+@click.command()
+@click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
+@click.option("-i", "--instruction", help="For the photos named here.")
+@click.option("--count", type=click.IntRange(0, 500), default=12, show_default=True)
+@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("build/demo"))
+@click.option("--engine", type=click.Choice(["diffusers", "fake"]), default="diffusers")
+def demo(photos: tuple[Path, ...], **options: object) -> None:
+    """Start everything, edit sample photographs (and PHOTOS), show the results, stop.
+
+    Writes contact-sheet.png, index.html and jobs.json to the folder given by --out.
+    """
+    Demo(photos=photos, console=Console(), **options).run()  # type: ignore[arg-type]
+
+
+def _until_signal() -> threading.Event:
+    """Set by Ctrl-C or SIGTERM, instead of an exception in the middle of something."""
+    heard = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: heard.set())
+    return heard
+
+
+def _announce(console: Console, system: System) -> None:
+    servers, plan = system.servers, system.plan
+    table = {
+        "API": f"{system.urls['API']}/docs",
+        "Flower": f"{system.urls['Flower']}  (user {FLOWER_USER}, password {system.password})",
+        "Postgres": f"127.0.0.1:{servers.postgres.port}",
+        "Redis": f"127.0.0.1:{servers.redis.port}",
+        "S3": f"127.0.0.1:{servers.s3.port}",
+        "Workers": ", ".join(plan.cards),
+        "Data": str(plan.data_dir.absolute()),
+    }
+    lines = [
+        *(f"  {name:9} {where}" for name, where in table.items()),
+        "In another terminal:",
+        f"  export PACKSHOT_ENV_FILE={system.env_file}",
+        '  packshot submit photo.jpg -i "make the background white" -o out.png',
+        "Ctrl-C stops it.",
+    ]
+    console.print("[bold green]Packshot is up.[/]")
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)

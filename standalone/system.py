@@ -1,0 +1,212 @@
+"""The whole system: three servers, a worker per card, the API and Flower."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from http import HTTPStatus
+from pathlib import Path
+from secrets import token_hex
+from types import TracebackType
+from typing import Final, Self
+
+from jobs.connect import connect
+from jobs.errors import Unavailable
+from jobs.settings import ProducerSettings
+from standalone.ports import Ports
+from standalone.process import LOOPBACK, polls, write_private
+from standalone.programs import Program
+from standalone.servers import Servers
+from standalone.settings import TINY_MODEL, TINY_MODEL_DIR, child_environment
+
+log = logging.getLogger(__name__)
+
+#: Loading a model included.
+READY_TIMEOUT: Final = timedelta(minutes=5)
+DRAIN_SECONDS: Final = 20
+ENV_FILE: Final = "packshot.env"
+FLOWER_USER: Final = "packshot"
+HEALTH: Final = {"API": "readyz", "Flower": "healthcheck"}  # paths that answer without a password
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to start."""
+
+    data_dir: Path
+    cards: Sequence[str]
+    engine: str = "diffusers"
+    model: str = TINY_MODEL
+    model_dir: Path = TINY_MODEL_DIR
+    api_port: int | None = None
+    flower_port: int | None = None
+    postgres_port: int | None = None
+    redis_port: int | None = None
+    s3_port: int | None = None
+    with_pages: bool = True  #: the API and Flower
+
+
+class System:
+    """Starts everything in order and stops it in reverse; keeps all state in the data folder.
+
+    ``start`` raises ``BadSettings`` or ``Unavailable``, saying which part, where and why;
+    nothing runs then.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.servers = Servers(
+            plan.data_dir,
+            postgres_port=plan.postgres_port,
+            redis_port=plan.redis_port,
+            s3_port=plan.s3_port,
+        )
+        self.workers: list[Program] = []
+        self.pages: list[Program] = []
+        self.urls: dict[str, str] = {}
+        self.password = ""  #: Flower's; a new one each time
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def env_file(self) -> Path:
+        return self.plan.data_dir.absolute() / ENV_FILE
+
+    @property
+    def settings(self) -> ProducerSettings:
+        """How to reach the system from this process."""
+        return ProducerSettings.load(self.env_file)
+
+    def start(self) -> None:
+        try:
+            self.servers.start()
+            self._write_environment()
+            services = connect(self.settings)
+            services.init()
+            services.close()
+            self._start_workers()
+            if self.plan.with_pages:
+                self._start_pages()
+        except BaseException:
+            self.stop()
+            raise
+
+    def wait_until_ready(self) -> None:
+        """Return when every worker has loaded its model and every page answers."""
+        services = connect(self.settings)
+        try:
+            self._wait(lambda: len(services.ledger.live_workers()) >= len(self.workers))
+            self._wait(
+                lambda: all(_answers(f"{self.urls[name]}/{HEALTH[name]}") for name in self.urls)
+            )
+        finally:
+            services.close()
+
+    def revive(self) -> None:
+        """Start again what has ended by itself."""
+        for program in (*self.workers, *self.pages):
+            if program.exit_code is not None:
+                log.warning("restarting", extra={"program": program.name})
+                program.restarts += 1
+                program.start()
+
+    def stop(self) -> None:
+        """Workers finish or give back what is in hand; the servers go last."""
+        programs = (*self.workers, *self.pages)
+        for program in programs:
+            program.begin_stop()
+        for program in programs:
+            program.wait_until_stopped(DRAIN_SECONDS + 5)
+        self.servers.stop()
+
+    def _write_environment(self) -> None:
+        """Everything a client needs, in one private file for ``PACKSHOT_ENV_FILE``."""
+        self._environment = {
+            **self.servers.environment(),
+            "PACKSHOT_MODEL": self._model,
+        }
+        lines = [f"{name}={value}" for name, value in self._environment.items()]
+        write_private(self.env_file, "\n".join(lines) + "\n")
+
+    @property
+    def _model(self) -> str:
+        return "fake" if self.plan.engine == "fake" else self.plan.model
+
+    def _start_workers(self) -> None:
+        extra = {
+            "PACKSHOT_ENGINE": self.plan.engine,
+            "PACKSHOT_MODEL_DIR": str(self.plan.model_dir.absolute()),
+            "PACKSHOT_DRAIN_SECONDS": str(DRAIN_SECONDS),
+        }
+        for card in self.plan.cards:
+            name = f"worker-{card.replace(':', '-')}"
+            self.workers.append(self._program(name, ("-m", "worker", "run", "--card", card), extra))
+
+    def _start_pages(self) -> None:
+        ports = Ports(self.plan.data_dir / "ports.json")
+        api = ports.claim("API", wanted=self.plan.api_port)
+        flower = ports.claim("Flower", wanted=self.plan.flower_port)
+        self.pages.append(self._program("api", ("-m", "producer", "serve", "--port", str(api)), {}))
+        self.pages.append(
+            self._program(
+                "flower",
+                ("-m", "celery", "flower", f"--address={LOOPBACK}", f"--port={flower}"),
+                self._flower_environment(),
+            )
+        )
+        self.urls = {"API": f"http://{LOOPBACK}:{api}", "Flower": f"http://{LOOPBACK}:{flower}"}
+
+    def _flower_environment(self) -> dict[str, str]:
+        """Flower can send tasks and shut workers down: a password, and read-only."""
+        self.password = token_hex(8)
+        return {
+            "CELERY_BROKER_URL": self._environment["PACKSHOT_REDIS_URL"],
+            "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{self.password}",
+            "FLOWER_READ_ONLY": "true",
+            "FLOWER_PERSISTENT": "true",
+            "FLOWER_DB": str(self.plan.data_dir.absolute() / "flower"),
+            "FLOWER_STATE_SAVE_INTERVAL": "60000",
+        }
+
+    def _program(self, name: str, arguments: tuple[str, ...], extra: dict[str, str]) -> Program:
+        logs = self.plan.data_dir.absolute() / "logs"
+        logs.mkdir(exist_ok=True)
+        program = Program(
+            name=name,
+            argv=(sys.executable, *arguments),
+            env=child_environment({**self._environment, **extra}),
+            log=logs / f"{name}.log",
+        )
+        program.log.unlink(missing_ok=True)
+        program.start()
+        return program
+
+    def _wait(self, is_ready: Callable[[], bool]) -> None:
+        for _ in polls(READY_TIMEOUT):
+            if is_ready():
+                return
+            for program in (*self.workers, *self.pages):
+                program.check()
+        raise Unavailable(f"not ready after {READY_TIMEOUT}: see {self.plan.data_dir}/logs")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - our own loopback
+            return bool(response.status < HTTPStatus.INTERNAL_SERVER_ERROR)
+    except OSError:  # urllib's errors among them
+        return False
