@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobs.errors import JobsError, ModelNotServed
-from jobs.model import MAX_SEED, NewJob, ServedModel
+from jobs.model import MAX_SEED, NewJob, ServedModel, canonical_digest
 
 #: Where jobs wait whose model no worker has offered yet; every model has such a group.
 UNSERVED_GROUP: Final = "default"
@@ -37,11 +37,13 @@ def keyed(new: NewJob, models: Sequence[ServedModel]) -> Keyed | JobsError:
         return served
     content = new.request.content(revision=served.revision)
     derived = new.idempotency_key is None
+    # A salt may be long; an index holds a key of bounded length.
+    salted = canonical_digest([content, new.salt]) if new.salt else content
     seed = new.request.seed
     return Keyed(
         new=new,
         served=served,
-        key=f"content:{content}{new.salt}" if new.idempotency_key is None else new.idempotency_key,
+        key=f"content:{salted}" if new.idempotency_key is None else new.idempotency_key,
         derived=derived,
         fingerprint=new.request.content(),
         seed=int(content[:16], 16) & MAX_SEED if seed is None else seed,
