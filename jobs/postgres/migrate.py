@@ -25,7 +25,13 @@ def migrate(database: Database) -> str:
     """
     with database.begin() as connection:
         _check_server(connection)
+        # Whoever migrates a big ledger takes long, and the second waits as long; but no table's
+        # lock is waited for longer than by others (they would all queue behind us).
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
         connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+        connection.exec_driver_sql("SET LOCAL lock_timeout TO DEFAULT")
+        _check_known(connection, database.where)
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
@@ -41,6 +47,16 @@ def check_schema(database: Database) -> None:
         raise SchemaMismatch(
             f"Postgres at {database.where} has schema {found or 'none'}, this program needs"
             f" {wanted}: run 'packshot init' of this version, or run the version that fits"
+        )
+
+
+def _check_known(connection: Connection, where: str) -> None:
+    found = _current(connection)
+    known = {one.revision for one in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if found is not None and found not in known:
+        raise SchemaMismatch(
+            f"Postgres at {where} has schema {found}, which this program does not know:"
+            " it is older than the ledger; run 'packshot init' of the newer version"
         )
 
 
