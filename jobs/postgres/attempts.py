@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from jobs.errors import FailureClass, LeaseLost
 from jobs.model import Failure, Holding, JobId, Lease, Order, Result, WorkerInfo
 from jobs.postgres.fair import next_jobs
-from jobs.postgres.rows import job_of
+from jobs.postgres.rows import job_of, storable
 from jobs.postgres.tables import job, state_is, worker
 from jobs.states import JobState
 
@@ -44,16 +44,18 @@ RELEASED: Final = {
     "lease_expires_at": null(),
     "attempt_started_at": null(),
 }
+#: An attempt's record must not show what befell the one before.
+BLAMELESS: Final = {"failure_class": null(), "error_code": null(), "error": null()}
 #: What a row needs to be queued again.
 REQUEUED: Final = {"dispatched_at": null(), "steps_done": 0}
 
 
 def due() -> ColumnElement[bool]:
-    """Queued, and neither too early nor too late to start."""
+    """Queued, and neither too early nor too late; a deadline is for the first attempt alone."""
     return and_(
         state_is(JobState.QUEUED),
         or_(job.c.not_before.is_(None), job.c.not_before <= func.now()),
-        or_(job.c.start_by.is_(None), job.c.start_by > func.now()),
+        or_(job.c.start_by.is_(None), job.c.start_by > func.now(), job.c.attempt > 0),
     )
 
 
@@ -102,6 +104,7 @@ def _claimed(
             steps_done=0,
             steps_total=0,
             timings=null(),
+            **BLAMELESS,
             moved_by=info.holder,
             moved_why="claimed",
         )
@@ -117,12 +120,7 @@ def renew(
     connection: Connection, worker_id: UUID, holdings: Sequence[Holding], lease: timedelta
 ) -> dict[JobId, Order]:
     """One statement for all leases of a worker; ownership by ``now()`` of the database alone."""
-    seen = (
-        update(worker)
-        .where(worker.c.id == worker_id)
-        .values(seen_at=func.now(), left_at=null())
-        .cte("seen")
-    )
+    seen = update(worker).where(worker.c.id == worker_id).values(seen_at=func.now()).cte("seen")
     if not holdings:
         connection.execute(select(literal(1)).add_cte(seen))
         return {}
@@ -186,9 +184,6 @@ def complete(
         expires_at=func.now() + job.c.keep_for,
         steps_done=job.c.steps_total,
         timings=dict(timings),
-        failure_class=null(),
-        error_code=null(),
-        error=null(),
         moved_by=lease.holder,
         moved_why="completed",
         **RELEASED,
@@ -211,7 +206,7 @@ def fail(connection: Connection, lease: Lease, failure: Failure, retry_in: timed
         **ended_badly(failure.failure_class),
         not_before=func.now() + retry_in,
         error_code=failure.code,
-        error=failure.message,
+        error=storable(failure.message),
         moved_by=lease.holder,
         moved_why=f"{failure.failure_class}: {failure.code}",
     )
@@ -260,6 +255,7 @@ def confirm_cancel(connection: Connection, lease: Lease) -> RowMapping:
         finished_at=func.now(),
         cancel_requested_at=func.coalesce(job.c.cancel_requested_at, func.now()),
         moved_by=case((asked, job.c.moved_by), else_=lease.holder),
+        moved_why=case((asked, job.c.moved_why), else_="cancelled by its worker"),
         **RELEASED,
     )
     return _still_ours(_moved(connection, statement), lease)

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from jobs.errors import JobNotFound, JobsError
-from jobs.ledger import LEASE, WORKER_TIMEOUT, JobFilter, Move, Submitted
+from jobs.ledger import LEASE, JobFilter, Move, Submitted
 from jobs.model import (
     Failure,
     Holding,
@@ -39,8 +39,8 @@ from jobs.model import (
 from jobs.postgres import attempts, window
 from jobs.postgres.connection import Database
 from jobs.postgres.rows import job_of
-from jobs.postgres.submit import served_models, submit
-from jobs.postgres.tables import input_, job, model, move, state_is, worker
+from jobs.postgres.submit import adopt, served_models, submit
+from jobs.postgres.tables import input_, is_alive, job, model, move, state_is, worker
 from jobs.states import JobState
 
 
@@ -83,13 +83,14 @@ class PostgresLedger:
 
     def cancel(self, job_id: JobId, *, who: str, why: str = "cancelled by the caller") -> Job:
         queued = state_is(JobState.QUEUED)
+        unasked = job.c.cancel_requested_at.is_(None)  # who asks again changes nothing
         statement = (
             update(job)
-            .where(job.c.id == job_id, state_is(JobState.QUEUED, JobState.RUNNING))
+            .where(job.c.id == job_id, state_is(JobState.QUEUED, JobState.RUNNING), unasked)
             .values(
                 state=case((queued, JobState.CANCELLED.value), else_=job.c.state),
                 finished_at=case((queued, func.now()), else_=null()),
-                cancel_requested_at=func.coalesce(job.c.cancel_requested_at, func.now()),
+                cancel_requested_at=func.now(),
                 moved_by=who,
                 moved_why=why,
             )
@@ -167,7 +168,7 @@ class PostgresLedger:
                 & (worker.c.profile_group == model.c.profile_group)
                 & (worker.c.revision == model.c.revision),
             )
-            .where(worker.c.left_at.is_(None), worker.c.seen_at > func.now() - WORKER_TIMEOUT)
+            .where(is_alive())
             .order_by(worker.c.started_at)
         )
         with self.database.connect() as connection:
@@ -201,7 +202,7 @@ class PostgresLedger:
         )
         offer = offer.on_conflict_do_update(
             index_elements=["name", "profile_group", "revision"],
-            set_={"profiles": offer.excluded.profiles},
+            set_={"profiles": offer.excluded.profiles, "registered_at": func.now()},
         )
         row = {
             "holder": info.holder,
@@ -219,6 +220,7 @@ class PostgresLedger:
         with self.database.begin() as connection:
             connection.execute(offer)
             connection.execute(join)
+            connection.execute(adopt(offered))
 
     def retire(self, worker_id: UUID) -> None:
         statement = update(worker).where(worker.c.id == worker_id).values(left_at=func.now())
@@ -258,7 +260,7 @@ class PostgresLedger:
     # ---- what the reconciler does
 
     def expire(self, *, limit: int = 100) -> Sequence[Job]:
-        with self.database.connect() as connection:
+        with self.database.begin() as connection:
             rows = [
                 *window.expire_leases(connection, limit),
                 *window.expire_deadlines(connection, limit),

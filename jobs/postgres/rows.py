@@ -106,3 +106,8 @@ def values_of(new: NewJob, served: ServedModel, *, key: str, seed: int) -> Mappi
         "run_limit": new.run_limit,
         "keep_for": new.keep_for,
     }
+
+
+def storable(text: str) -> str:
+    """Postgres holds neither NUL nor half a surrogate pair; a library's message may."""
+    return text.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")

@@ -11,11 +11,16 @@ from sqlalchemy import (
     Interval,
     TableValuedAlias,
     Text,
+    Update,
     and_,
+    any_,
     bindparam,
     column,
+    exists,
+    false,
     func,
     literal,
+    null,
     or_,
     select,
     update,
@@ -23,11 +28,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from jobs.errors import IdempotencyConflict, JobsError
-from jobs.keys import Keyed, keyed
+from jobs.keys import UNSERVED_GROUP, Keyed, keyed
 from jobs.ledger import Submitted
-from jobs.model import NewJob, ServedModel, new_job_id
+from jobs.model import NewJob, ServedModel, new_job_id, queue_name
 from jobs.postgres.rows import job_of, values_of
-from jobs.postgres.tables import job, model, state_is, worker
+from jobs.postgres.tables import is_alive, job, model, state_is, worker
 from jobs.states import JobState
 
 SUBMITTER: Final = "producer"
@@ -51,8 +56,12 @@ def submit(connection: Connection, new: Sequence[NewJob]) -> list[Submitted | Jo
 
 
 def served_models(connection: Connection) -> list[ServedModel]:
-    """Newest first: by the last worker that showed itself, then by registration."""
-    last_seen = func.max(worker.c.seen_at)
+    """Those with live workers first, then the newest registration.
+
+    Not by who was seen last: while two revisions are live, that changes with every renewal,
+    and with it the keys derived from the revision.
+    """
+    alive = func.coalesce(func.bool_or(is_alive()), false())
     rows = connection.execute(
         select(model)
         .outerjoin(
@@ -62,7 +71,7 @@ def served_models(connection: Connection) -> list[ServedModel]:
             & (worker.c.revision == model.c.revision),
         )
         .group_by(model.c.name, model.c.profile_group, model.c.revision)
-        .order_by(last_seen.desc().nulls_last(), model.c.registered_at.desc())
+        .order_by(alive.desc(), model.c.registered_at.desc())
     ).mappings()
     return [
         ServedModel(
@@ -73,6 +82,26 @@ def served_models(connection: Connection) -> list[ServedModel]:
         )
         for row in rows
     ]
+
+
+def adopt(offered: ServedModel) -> Update:
+    """Jobs that waited for somebody to offer their model go to the queue that serves them."""
+    waiting = queue_name(offered.name, UNSERVED_GROUP)
+    regular = exists().where(
+        model.c.name == offered.name,
+        model.c.profile_group == UNSERVED_GROUP,
+        job.c.profile == any_(model.c.profiles),
+    )
+    return (
+        update(job)
+        .where(
+            job.c.queue == waiting,
+            state_is(JobState.QUEUED),
+            job.c.profile == any_(literal(list(offered.profiles), TEXTS)),
+            ~regular,
+        )
+        .values(queue=offered.queue, dispatched_at=null())
+    )
 
 
 def _keys(items: Sequence[Keyed]) -> TableValuedAlias:
@@ -98,18 +127,24 @@ def _supersede(connection: Connection, items: Sequence[Keyed]) -> None:
         return
     gone = or_(
         state_is(JobState.FAILED, JobState.CANCELLED),
-        job.c.cancel_requested_at.is_not(None),
+        and_(state_is(JobState.RUNNING), job.c.cancel_requested_at.is_not(None)),
         job.c.result_deleted_at.is_not(None),
         job.c.expires_at <= func.now(),
     )
-    connection.execute(
-        update(job).where(_is_live(_keys(derived)), job.c.key_derived, gone).values(superseded=True)
+    useless = (
+        select(job.c.id)
+        .where(_is_live(_keys(derived)), job.c.key_derived, gone)
+        .order_by(job.c.id)  # two that lock the same rows do so in the same order
+        .with_for_update(of=job)
+        .correlate(None)
     )
+    connection.execute(update(job).where(job.c.id.in_(useless)).values(superseded=True))
 
 
 def _insert(connection: Connection, items: Sequence[Keyed]) -> set[Any]:
     """The ids that were new.  A key that stands already, or twice in ``items``, adds nothing."""
-    rows = [_row(item) for item in items]
+    # Two calls with the same keys wait for each other's inserts: in one order, or it is a deadlock.
+    rows = sorted((_row(item) for item in items), key=_place)
     statement = (
         insert(job)
         .values(start_by=func.now() + bindparam("start_within", type_=Interval))
@@ -130,6 +165,10 @@ def _row(item: Keyed) -> dict[str, Any]:
         "moved_by": SUBMITTER,
         "moved_why": "submitted",
     }
+
+
+def _place(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["tenant"], row["idempotency_key"]
 
 
 def _find(connection: Connection, items: Sequence[Keyed]) -> Mapping[tuple[str, str], Any]:

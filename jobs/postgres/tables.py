@@ -21,10 +21,13 @@ from sqlalchemy import (
     Text,
     TypedColumns,
     Uuid,
+    and_,
+    func,
     literal_column,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from jobs.ledger import WORKER_TIMEOUT
 from jobs.states import JobState
 
 metadata = MetaData()
@@ -169,3 +172,8 @@ class WorkerColumns(TypedColumns):
 
 
 worker = Table("worker", metadata, WorkerColumns)
+
+
+def is_alive() -> ColumnElement[bool]:
+    """Neither left nor silent for long."""
+    return and_(worker.c.left_at.is_(None), worker.c.seen_at > func.now() - WORKER_TIMEOUT)

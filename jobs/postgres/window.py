@@ -21,11 +21,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from jobs.errors import FailureClass
-from jobs.ledger import WORKER_TIMEOUT
 from jobs.model import JobId
 from jobs.postgres.attempts import due, ended_badly
 from jobs.postgres.fair import next_jobs
-from jobs.postgres.tables import job, state_is, worker
+from jobs.postgres.tables import is_alive, job, state_is, worker
 from jobs.states import JobState
 
 RECONCILER: Final = "reconciler"
@@ -56,10 +55,10 @@ def expire_leases(connection: Connection, limit: int) -> Sequence[RowMapping]:
 
 
 def expire_deadlines(connection: Connection, limit: int) -> Sequence[RowMapping]:
-    """queued → failed, for jobs that were to start by now."""
+    """queued → failed, for jobs of which no attempt has started by now."""
     late = (
         select(job.c.id)
-        .where(state_is(JobState.QUEUED), job.c.start_by < func.now())
+        .where(state_is(JobState.QUEUED), job.c.start_by <= func.now(), job.c.attempt == 0)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
@@ -93,9 +92,7 @@ def queues(connection: Connection) -> dict[str, int]:
     rows = connection.execute(select(waiting.c.queue).where(waiting.c.queue.is_not(None)))
     found = dict.fromkeys(rows.scalars(), 0)
     alive = (
-        select(worker.c.queue, func.count(literal(1)))
-        .where(worker.c.left_at.is_(None), worker.c.seen_at > func.now() - WORKER_TIMEOUT)
-        .group_by(worker.c.queue)
+        select(worker.c.queue, func.count(literal(1))).where(is_alive()).group_by(worker.c.queue)
     )
     return {**found, **{queue: count for queue, count in connection.execute(alive)}}  # noqa: C416
 
