@@ -17,6 +17,8 @@ from jobs.postgres.migrate import migrate
 from standalone.servers import Servers
 from tests.services import empty, fresh_database
 
+pytest.register_assert_rewrite("tests.conformance")
+
 
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:

@@ -12,12 +12,14 @@ from typing import Final
 
 import psycopg
 from psycopg import sql
+from sqlalchemy import DateTime
 from sqlalchemy.engine import make_url
 
 from jobs.postgres.connection import Database
+from jobs.postgres.tables import metadata, move
 
 SOON: Final = timedelta(seconds=10)
-#: Emptied before each test, with all that refers to them.
+#: In an order that foreign keys allow; attempts and moves go with their jobs.
 TABLES: Final = ("job", "worker", "model", "input")
 
 
@@ -38,9 +40,25 @@ def _execute(url: str, statement: str, name: str) -> None:
 
 
 def empty(database: Database) -> None:
-    """Forget all jobs, workers, models and inputs; the schema stays."""
+    """Forget all jobs, workers, models and inputs; the schema stays.
+
+    Not by TRUNCATE, which writes new files and takes thirty times as long.
+    """
     with database.begin() as connection:
-        connection.exec_driver_sql(f"TRUNCATE {', '.join(TABLES)} CASCADE")
+        for table in TABLES:
+            connection.exec_driver_sql(f"DELETE FROM {table}")
+
+
+def let_pass_in(database: Database, span: timedelta) -> None:
+    """Move all that the ledger knows into the past, as if this much time had gone by.
+
+    The audit stays as it is: it can only be added to.
+    """
+    with database.begin() as connection:
+        for table in metadata.sorted_tables:
+            moments = [column for column in table.c if isinstance(column.type, DateTime)]
+            if table is not move:
+                connection.execute(table.update().values({one: one - span for one in moments}))
 
 
 def eventually(holds: Callable[[], bool], *, within: timedelta = SOON) -> None:

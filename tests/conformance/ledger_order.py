@@ -1,0 +1,188 @@
+"""Whose turn it is, and what stands in the broker."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from jobs.ledger import WORKER_TIMEOUT, Ledger
+from jobs.model import JobId, Priority
+from tests.conformance.scenes import (
+    LIGHTNING,
+    MINUTE,
+    QUEUE,
+    SECOND,
+    UNKNOWN,
+    WORKER,
+    LetPass,
+    all_submitted,
+    at_once,
+    claimed,
+    completed,
+    failure,
+    new,
+    several,
+    submitted,
+    worker,
+)
+
+
+def taken(ledger: Ledger, count: int) -> list[JobId]:
+    """Claim and complete one job after the other."""
+    order = []
+    for _ in range(count):
+        lease = ledger.claim_next(WORKER)
+        assert lease is not None
+        completed(ledger, lease)
+        order.append(lease.job.id)
+    return order
+
+
+class OrderConformance:
+    def test_the_oldest_job_goes_first(self, ledger: Ledger) -> None:
+        ids = all_submitted(ledger, several(5))
+
+        assert taken(ledger, 5) == ids
+        assert ledger.claim_next(WORKER) is None
+
+    def test_a_higher_priority_goes_first(self, ledger: Ledger) -> None:
+        bulk, normal, urgent = all_submitted(
+            ledger,
+            [new(priority.name, priority=priority) for priority in sorted(Priority)],
+        )
+
+        assert taken(ledger, 3) == [urgent, normal, bulk]
+
+    def test_a_thousand_jobs_of_one_tenant_do_not_stand_before_the_one_of_another(
+        self, ledger: Ledger
+    ) -> None:
+        many = all_submitted(ledger, several(1_000, tenant="a"))
+        one = submitted(ledger, new(tenant="b")).id
+
+        window = list(ledger.take_window(QUEUE, size=4))
+
+        assert window == [many[0], one, many[1], many[2]]
+
+    def test_tenants_take_turns_at_the_card(self, ledger: Ledger) -> None:
+        a = all_submitted(ledger, several(3, tenant="a"))
+        b = all_submitted(ledger, several(2, tenant="b"))
+
+        order = [ledger.claim_next(WORKER) for _ in range(5)]
+
+        assert [lease.job.id for lease in order if lease] == [a[0], b[0], a[1], b[1], a[2]]
+
+    def test_a_priority_goes_before_fairness(self, ledger: Ledger) -> None:
+        urgent = all_submitted(ledger, several(3, tenant="a", priority=Priority.INTERACTIVE))
+        one = submitted(ledger, new(tenant="b")).id
+
+        assert taken(ledger, 4) == [*urgent, one]
+
+    def test_a_tenant_whose_jobs_run_waits_for_its_next_turn(self, ledger: Ledger) -> None:
+        a = all_submitted(ledger, several(4, tenant="a"))
+        running = [ledger.claim_next(WORKER), ledger.claim_next(WORKER)]
+        b = all_submitted(ledger, several(3, tenant="b"))
+
+        window = list(ledger.take_window(QUEUE, size=4))
+
+        assert [lease.job.id for lease in running if lease] == a[:2]
+        assert window == [b[0], b[1], a[2], b[2]]
+
+    def test_a_window_never_holds_more_than_its_size(self, ledger: Ledger) -> None:
+        ids = all_submitted(ledger, several(10))
+
+        first = list(ledger.take_window(QUEUE, size=4))
+        more = list(ledger.take_window(QUEUE, size=4))
+        larger = list(ledger.take_window(QUEUE, size=6))
+        smaller = list(ledger.take_window(QUEUE, size=2))
+
+        assert (first, more, larger, smaller) == (ids[:4], [], ids[4:6], [])
+
+    def test_a_claimed_job_leaves_the_window(self, ledger: Ledger) -> None:
+        ids = all_submitted(ledger, several(4))
+        ledger.take_window(QUEUE, size=2)
+        ledger.claim(ids[0], WORKER)
+
+        assert list(ledger.take_window(QUEUE, size=2)) == [ids[2]]
+
+    def test_windows_taken_at_once_hold_no_more_than_one(self, ledger: Ledger) -> None:
+        ids = all_submitted(ledger, several(20))
+
+        windows = at_once([partial(ledger.take_window, QUEUE, size=5)] * 8)
+
+        taken_ids = [job_id for window in windows for job_id in window]
+        assert sorted(taken_ids) == ids[:5]
+
+    def test_a_job_is_marked_as_dispatched(self, ledger: Ledger) -> None:
+        job = submitted(ledger)
+        ledger.take_window(QUEUE, size=1)
+
+        assert job.dispatched_at is None
+        assert ledger.get(job.id).dispatched_at is not None
+
+    def test_a_window_of_another_queue_is_its_own(self, ledger: Ledger) -> None:
+        submitted(ledger)
+
+        assert list(ledger.take_window(LIGHTNING.queue, size=5)) == []
+
+    def test_what_stands_long_is_found(self, ledger: Ledger, let_pass: LetPass) -> None:
+        old = all_submitted(ledger, several(2))
+        ledger.take_window(QUEUE, size=2)
+        let_pass(MINUTE)
+        all_submitted(ledger, several(2, tenant="b"))
+        ledger.take_window(QUEUE, size=4)
+
+        assert sorted(ledger.standing(QUEUE, older_than=30 * SECOND)) == old
+        assert list(ledger.standing(QUEUE, older_than=2 * MINUTE)) == []
+        assert list(ledger.standing(LIGHTNING.queue, older_than=30 * SECOND)) == []
+
+    def test_what_runs_or_never_stood_is_not_standing(
+        self, ledger: Ledger, let_pass: LetPass
+    ) -> None:
+        ids = all_submitted(ledger, several(3))
+        ledger.take_window(QUEUE, size=2)
+        ledger.claim(ids[0], WORKER)
+        let_pass(MINUTE)
+
+        assert list(ledger.standing(QUEUE, older_than=SECOND)) == [ids[1]]
+
+    def test_a_job_whose_message_is_gone_may_be_dispatched_again(self, ledger: Ledger) -> None:
+        ids = all_submitted(ledger, several(3))
+        ledger.take_window(QUEUE, size=2)
+
+        ledger.undispatch([ids[0], UNKNOWN])
+
+        assert ledger.get(ids[0]).dispatched_at is None
+        assert list(ledger.take_window(QUEUE, size=2)) == [ids[0]]
+
+    def test_a_running_job_keeps_the_mark_of_its_dispatch(self, ledger: Ledger) -> None:
+        job = submitted(ledger)
+        ledger.take_window(QUEUE, size=1)
+        lease = claimed(ledger, job)
+
+        ledger.undispatch([job.id])
+        ledger.undispatch([])
+
+        assert ledger.get(job.id) == lease.job
+
+    def test_a_job_to_be_tried_again_is_dispatched_again(self, ledger: Ledger) -> None:
+        job = submitted(ledger)
+        ledger.take_window(QUEUE, size=1)
+        ledger.fail(claimed(ledger, job), failure())
+
+        assert list(ledger.take_window(QUEUE, size=1)) == [job.id]
+
+    def test_queues_with_jobs_or_workers_are_known(self, ledger: Ledger, let_pass: LetPass) -> None:
+        ledger.register(worker("gpu-3", model=LIGHTNING))
+        ledger.register(worker("gpu-4", model=LIGHTNING))
+        everywhere = ledger.queues()
+        submitted(ledger)
+        let_pass(WORKER_TIMEOUT + SECOND)
+        ledger.renew(worker("gpu-4").id, [])
+
+        assert everywhere == {QUEUE: 1, LIGHTNING.queue: 2}
+        assert ledger.queues() == {QUEUE: 0, LIGHTNING.queue: 1}
+
+    def test_a_queue_of_nobody_is_none(self, ledger: Ledger) -> None:
+        completed(ledger, claimed(ledger))
+        ledger.retire(WORKER.id)
+
+        assert ledger.queues() == {}

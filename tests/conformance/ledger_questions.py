@@ -1,0 +1,94 @@
+"""Asking: one job, many, lists, counts, places in the line, inputs."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.errors import JobNotFound
+from jobs.ledger import JobFilter, Ledger
+from jobs.model import Priority
+from jobs.states import JobState
+from tests.conformance.scenes import (
+    DIGEST,
+    UNKNOWN,
+    WORKER,
+    all_submitted,
+    claimed,
+    completed,
+    failed,
+    new,
+    several,
+    submitted,
+)
+
+
+class QuestionConformance:
+    def test_an_unknown_job_is_not_found(self, ledger: Ledger) -> None:
+        with pytest.raises(JobNotFound, match=str(UNKNOWN)):
+            ledger.get(UNKNOWN)
+
+    def test_many_come_in_the_order_they_were_asked_for(self, ledger: Ledger) -> None:
+        one, two, three = all_submitted(ledger, several(3))
+
+        found = ledger.get_many([three, UNKNOWN, one, two, one])
+
+        assert [job.id for job in found] == [three, one, two, one]
+        assert ledger.get_many([]) == []
+
+    def test_a_list_is_newest_first_and_pages_back(self, ledger: Ledger) -> None:
+        ids = all_submitted(ledger, several(5))
+
+        first = [job.id for job in ledger.list(JobFilter(), limit=3)]
+        rest = [job.id for job in ledger.list(JobFilter(before=first[-1]), limit=3)]
+
+        assert first + rest == ids[::-1]
+
+    def test_a_list_holds_what_was_asked_for(self, ledger: Ledger) -> None:
+        plain, spring = all_submitted(ledger, [new("one", tenant="a"), new("two", batch="spring")])
+        done = completed(ledger, claimed(ledger, submitted(ledger, new("three", tenant="a"))))
+
+        assert [job.id for job in ledger.list(JobFilter(tenant="a"))] == [done.id, plain]
+        assert [job.id for job in ledger.list(JobFilter(batch="spring"))] == [spring]
+        assert ledger.list(JobFilter(state=JobState.SUCCEEDED)) == [done]
+        assert ledger.list(JobFilter(tenant="a", state=JobState.FAILED)) == []
+
+    def test_jobs_are_counted_by_state(self, ledger: Ledger) -> None:
+        all_submitted(ledger, several(2, tenant="a", batch="spring"))
+        claimed(ledger, submitted(ledger, new("run", tenant="a")))
+        failed(ledger, new("fail", tenant="b"))
+
+        assert ledger.counts(JobFilter()) == {
+            JobState.QUEUED: 2,
+            JobState.RUNNING: 1,
+            JobState.FAILED: 1,
+        }
+        assert ledger.counts(JobFilter(tenant="b")) == {JobState.FAILED: 1}
+        assert ledger.counts(JobFilter(batch="spring")) == {JobState.QUEUED: 2}
+        assert ledger.counts(JobFilter(tenant="nobody")) == {}
+
+    def test_a_queued_job_has_a_place_in_the_line(self, ledger: Ledger) -> None:
+        ids = all_submitted(ledger, several(3))
+        urgent = submitted(ledger, new("now", priority=Priority.INTERACTIVE)).id
+        bulk = submitted(ledger, new("some day", priority=Priority.BULK)).id
+
+        places = [ledger.position(job_id) for job_id in (*ids, urgent, bulk)]
+
+        assert places == [1, 2, 3, 0, 4]
+
+    def test_the_line_moves_on(self, ledger: Ledger) -> None:
+        ids = all_submitted(ledger, several(2))
+        ledger.claim(ids[0], WORKER)
+
+        assert [ledger.position(job_id) for job_id in ids] == [None, 0]
+
+    def test_an_unknown_job_has_no_place(self, ledger: Ledger) -> None:
+        with pytest.raises(JobNotFound):
+            ledger.position(UNKNOWN)
+
+    def test_a_stored_input_is_known_to_its_tenant(self, ledger: Ledger) -> None:
+        ledger.record_input("a", DIGEST, size=10, media_type="image/png")
+        ledger.record_input("a", DIGEST, size=10, media_type="image/png")
+
+        assert ledger.touch_inputs("a", [DIGEST, "b" * 64, DIGEST]) == {DIGEST}
+        assert ledger.touch_inputs("b", [DIGEST]) == set()
+        assert ledger.touch_inputs("a", []) == set()
