@@ -168,7 +168,7 @@ def inspect(data: bytes, *, name: str) -> PictureInfo:
         # A JPEG at an eighth of its size still reads all data: 50 MP in 0.04 s, not 0.15 s.
         image.draft(None, (width // 8, height // 8))
         image.load()
-    if kind.name != "TIFF" and _orientation(image) in _SIDEWAYS:
+    if _orientation(image) in _SIDEWAYS:  # a TIFF is upright by now, and says so
         width, height = height, width
     return PictureInfo(
         format=kind.name,
@@ -345,7 +345,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
-    """A profile that is broken, or another colour space's, is ignored."""
+    """A profile that is broken, or another colour space's, is ignored.
+
+    One that calls itself sRGB is believed: most photographs carry it, and a transform that
+    changes nothing costs 11 ms a megapixel.
+    """
     if isinstance(profile, bytes) and profile:
         try:
             source = ImageCms.ImageCmsProfile(BytesIO(profile))

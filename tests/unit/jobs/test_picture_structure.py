@@ -42,6 +42,14 @@ def test_a_progressive_jpeg_is_taken() -> None:
     assert structure.fault_of_jpeg(saved("JPEG", progressive=True, quality=100)) is None
 
 
+def test_a_long_scan_is_no_junk() -> None:
+    file = BytesIO()
+    Image.effect_noise((512, 512), 90).save(file, "JPEG", quality=98)
+
+    assert len(file.getvalue()) > 2 * structure.MAX_JUNK
+    assert structure.fault_of_jpeg(file.getvalue()) is None
+
+
 @pytest.mark.parametrize(
     ("filler", "limit"),
     [

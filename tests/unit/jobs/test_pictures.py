@@ -4,6 +4,7 @@ import os
 import random
 import struct
 import threading
+import tracemalloc
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,8 @@ from typing import Final, Literal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageFile
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile
 
 from jobs import pictures
 from jobs.errors import UnusablePicture
@@ -110,7 +112,7 @@ def test_a_phones_multi_picture_file_is_read_as_its_first_picture() -> None:
 def test_the_decoded_picture_keeps_no_metadata() -> None:
     exif = Image.Exif()
     exif[0x010E] = "taken at home"
-    data = saved(gradient(), "PNG", exif=exif, dpi=(300, 300), transparency=(1, 2, 3))
+    data = saved(gradient(), "PNG", exif=exif, dpi=(300, 300), icc_profile=b"broken")
 
     image = pictures.decode(data, name="x")
 
@@ -119,8 +121,9 @@ def test_the_decoded_picture_keeps_no_metadata() -> None:
     assert not isinstance(image, ImageFile.ImageFile)
 
 
-def test_broken_exif_does_not_cost_the_picture() -> None:
-    data = saved(gradient(), "JPEG", exif=b"Exif\0\0this is no TIFF header")
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+def test_broken_exif_does_not_cost_the_picture(file_format: str) -> None:
+    data = saved(gradient(), file_format, exif=b"Exif\0\0this is no TIFF header")
 
     assert pictures.inspect(data, name="x").width == 48
     assert pictures.decode(data, name="x").size == (48, 40)
@@ -372,10 +375,10 @@ def linear_grey_profile() -> bytes:
     return built_profile(b"GRAY", {b"kTRC": gamma_one, b"wtpt": white})
 
 
-def swapped_profile() -> bytes:
+def swapped_profile(*, named: str = "swap") -> bytes:
     """sRGB with the red and the green primary exchanged."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    renamed = profile.replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
+    renamed = profile.replace("sRGB".encode("utf-16-be"), named.encode("utf-16-be"))
     return renamed.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
 
 
@@ -415,6 +418,14 @@ def test_an_embedded_grey_profile_is_converted_to_srgb(mode: str) -> None:
 
 def test_an_srgb_profile_changes_no_pixel() -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+    image = pictures.decode(saved(gradient(), "PNG", icc_profile=profile), name="x")
+
+    assert image.tobytes() == gradient().tobytes()
+
+
+def test_a_profile_that_calls_itself_srgb_is_believed() -> None:
+    profile = swapped_profile(named="sRGB")
 
     image = pictures.decode(saved(gradient(), "PNG", icc_profile=profile), name="x")
 
@@ -536,6 +547,48 @@ def test_a_damaged_file_is_refused_or_decoded_as_announced(
         holds()
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        AssertionError,
+        AttributeError,
+        BufferError,
+        EOFError,
+        IndexError,
+        KeyError,
+        MemoryError,
+        NotImplementedError,
+        OSError,
+        OverflowError,
+        RecursionError,
+        SyntaxError,
+        TypeError,
+        UnicodeError,
+        UserWarning,
+        ValueError,
+        ZeroDivisionError,
+        struct.error,
+        zlib.error,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+        UnidentifiedImageError,
+    ],
+)
+@pytest.mark.parametrize("step", ["_open", "load"])
+def test_whatever_pillow_raises_is_a_refusal(
+    step: str, fault: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_image: Image.Image) -> None:
+        raise fault("a\x1b[31mb")
+
+    monkeypatch.setattr(PngImageFile, step, fail)
+
+    message = refusal(saved(gradient(), "PNG"))
+
+    assert message.startswith("shirt.jpg: ")
+    assert message.isprintable()
+
+
 def test_pillows_settings_are_left_alone() -> None:
     before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
     refusal(png_declaring(60_000, 60_000))
@@ -561,6 +614,20 @@ def test_a_file_over_the_limit_is_not_read(tmp_path: Path) -> None:
 
     with pytest.raises(UnusablePicture, match=r"huge\.tif: more than 64 MiB"):
         pictures.read_file(path)
+
+
+def test_a_refused_file_costs_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "huge.tif"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    tracemalloc.start()
+
+    with pytest.raises(UnusablePicture):
+        pictures.read_file(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 2**20
 
 
 @pytest.mark.parametrize(
