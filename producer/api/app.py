@@ -1,0 +1,181 @@
+"""The routes.  Plain ``def`` ones run on the framework's threads, where they may block."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Depends, FastAPI, Form, Header, Query, Request
+from fastapi.responses import RedirectResponse, Response
+from starlette.exceptions import HTTPException
+
+from jobs.errors import JobNotFound, Unavailable
+from jobs.ledger import JobFilter
+from jobs.model import Job, JobId
+from jobs.states import JobState
+from producer.api import problems
+from producer.api.forms import EditForm
+from producer.api.limits import MAX_FIELDS, MAX_FILES, BoundedBody
+from producer.api.schemas import EditPage, EditView, Health, Problem
+from producer.api.schemas import problems as declared
+from producer.api.views import answer, page_json, path
+from producer.client import Client
+
+FORM: Final = "multipart/form-data"
+#: A ledger that takes longer is not one to send work to.
+PROBE_TIMEOUT: Final = 3.0  # seconds
+#: PostgreSQL refuses a NUL even in a question.
+STORABLE: Final = r"^[^\x00]*$"
+#: Probes of a ledger that has stopped pile up no further than this.
+PROBES: Final = 2
+
+
+async def _client(request: Request) -> Client:
+    client: Client = request.app.state.client
+    return client
+
+
+async def _is_form(request: Request) -> None:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != FORM:
+        raise HTTPException(415, f"send {FORM}, not {kind or 'a body without a Content-Type'}")
+
+
+Caller = Annotated[Client, Depends(_client)]
+
+edits: Final = APIRouter(prefix="/v1/edits", tags=["edits"])
+health: Final = APIRouter(tags=["health"])
+
+
+@edits.post(
+    "",
+    status_code=202,
+    response_model=EditView,
+    dependencies=[Depends(_is_form)],
+    responses={
+        200: {"model": EditView, "description": "The same request was made before, and is done."},
+        **declared(400, 413, 415, 422, 503),
+    },
+)
+def submit(
+    client: Caller,
+    form: Annotated[EditForm, Form(media_type=FORM)],
+    idempotency_key: Annotated[
+        str | None,
+        Header(description="At most 255 characters. Left out: derived from the content."),
+    ] = None,
+) -> Response:
+    """Accept an edit. The same key, or without one the same content, is the same job."""
+    job = client.submit(form.edit(idempotency_key))
+    response = answer(client, job, 200 if job.state.is_final else 202)
+    response.headers["Location"] = path(job)
+    return response
+
+
+@edits.get("", response_model=EditPage, responses=declared(422, 503))
+def list_edits(
+    client: Caller,
+    state: JobState | None = None,
+    batch: Annotated[str | None, Query(pattern=STORABLE)] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    before: Annotated[UUID | None, Query(description="Older than this edit.")] = None,
+) -> dict[str, Any]:
+    """List edits, newest first."""
+    where = JobFilter(
+        tenant=client.tenant,
+        state=state,
+        batch=batch,
+        before=JobId(before) if before else None,
+    )
+    return page_json(client.list(where, limit=limit + 1), where, limit=limit)
+
+
+@edits.get(
+    "/{job_id}",
+    response_model=EditView,
+    responses={304: {"description": "As `If-None-Match` has it."}, **declared(404, 422, 503)},
+)
+def status(client: Caller, job_id: UUID, if_none_match: Annotated[str, Header()] = "") -> Response:
+    """Tell how an edit stands; cheap to poll with `If-None-Match`."""
+    return answer(client, _own(client, job_id), unless=if_none_match)
+
+
+@edits.get(
+    "/{job_id}/result",
+    status_code=307,
+    response_class=RedirectResponse,
+    responses={307: {"description": "To the picture."}, **declared(404, 409, 422, 503)},
+)
+def result(client: Caller, job_id: UUID) -> RedirectResponse:
+    """Redirect to the picture."""
+    link = client.link(_own(client, job_id))
+    return RedirectResponse(link, headers={"Cache-Control": "no-store"})
+
+
+@edits.post(
+    "/{job_id}/cancel",
+    response_model=EditView,
+    responses={
+        202: {"model": EditView, "description": "It is running, and stops within a step."},
+        **declared(404, 422, 503),
+    },
+)
+def cancel(client: Caller, job_id: UUID) -> Response:
+    """Withdraw an edit. One that is finished stays as it is; asking twice is no error."""
+    _own(client, job_id)
+    job = client.cancel(JobId(job_id), who="api")
+    return answer(client, job, 200 if job.state.is_final else 202)
+
+
+def _own(client: Client, job_id: UUID) -> Job:
+    """Another tenant's job is none."""
+    job = client.status(JobId(job_id))
+    if job.tenant != client.tenant:
+        raise JobNotFound(f"no job {job_id}")
+    return job
+
+
+@health.get("/livez", response_model=Health)
+async def livez() -> dict[str, str]:
+    """Whether this process answers at all: asks nobody, and waits for no thread."""
+    return {"status": "live"}
+
+
+@health.get("/readyz", response_model=Health, responses=declared(503))
+async def readyz(request: Request, client: Caller) -> dict[str, str]:
+    """Whether the ledger answers."""
+    with anyio.move_on_after(PROBE_TIMEOUT):
+        await to_thread.run_sync(
+            client.ledger.get_many, [], abandon_on_cancel=True, limiter=request.app.state.probes
+        )
+        return {"status": "ready"}
+    raise Unavailable(f"the ledger has not answered for {PROBE_TIMEOUT:g} s")
+
+
+class Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """With the schema that no route returns by itself."""
+        described = super().openapi()
+        described["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        return described
+
+
+def create_app(client: Client) -> FastAPI:
+    """The API over a client, which stays the caller's to close."""
+    app = Api(
+        title="Packshot",
+        version=version("packshot"),
+        description="Edits product photographs by instruction.",
+        form_limits={"max_fields": MAX_FIELDS, "max_files": MAX_FILES},
+        redoc_url=None,
+    )
+    app.state.client = client
+    app.state.probes = CapacityLimiter(PROBES)
+    problems.install(app)
+    app.add_middleware(BoundedBody)
+    app.include_router(edits)
+    app.include_router(health)
+    return app

@@ -1,0 +1,97 @@
+"""``packshot serve``: the HTTP API as a process."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from contextlib import closing
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from jobs import log as logs
+from jobs.errors import BadSettings
+
+# Drivers and the web framework are imported where they are used.
+if TYPE_CHECKING:
+    import uvicorn
+
+    from producer.client import Client
+
+log = logging.getLogger(__name__)
+
+GRACE: Final = 10  # seconds for requests in hand, once told to stop
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8000,
+    show_default=True,
+    help="Port; 0 takes a free one.",
+)
+@click.option("--log-json", is_flag=True, help="Log JSON lines.")
+def serve(host: str, port: int, *, log_json: bool) -> None:
+    """Serve the HTTP API until SIGTERM or Ctrl-C.
+
+    It authenticates nobody: let a proxy do that before it listens on more than this machine.
+    """
+    from jobs.connect import connect as connect_services  # noqa: PLC0415 - keeps imports cheap
+    from jobs.settings import ProducerSettings  # noqa: PLC0415
+    from producer.bootstrap import connect  # noqa: PLC0415
+
+    settings = ProducerSettings.load()
+    logs.set_up(as_json=log_json)
+    with closing(connect_services(settings)) as services:
+        services.check()
+    with _listener(host, port) as listener, connect(settings) as client:
+        _run(_server(client), listener)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """Bound before anything else is started, so that the port is known, and a taken one told."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = error.strerror or error
+        raise BadSettings(f"--host, --port: cannot listen on {host}:{port}: {reason}") from error
+
+
+def _server(client: Client) -> uvicorn.Server:
+    try:
+        import uvicorn  # noqa: PLC0415 - keeps imports cheap
+
+        from producer.api.app import create_app  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise BadSettings(f"no module {error.name}: pip install 'packshot[api]'") from error
+    # Its lines are for its own developers; what crashes in a request is told by the app.
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
+    return uvicorn.Server(
+        uvicorn.Config(
+            create_app(client),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=GRACE,
+        )
+    )
+
+
+def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+    # Uvicorn stops by itself, and then repeats the signal to whoever listened before it: if
+    # that were Python, the process would die of it, with the client still open.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
+    log.info("api_ready", extra={"url": _url(listener)})
+    server.run(sockets=[listener])
+    log.info("api_ended")
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
