@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+from jobs.model import JobId, new_job_id
+from jobs.testing import MemoryArtifacts, MemoryLedger
+from producer.api.views import answer
+from producer.client import LINK_FOR, Client
+from producer.views import job_json
+from tests.unit.producer.api.scenes import Downstream, Hand
+
+
+def test_a_job_has_the_words_of_the_command_line(api: Downstream, memory: MemoryLedger) -> None:
+    job_id = api.submit()
+    body = api.get(f"/v1/edits/{job_id}").json()
+    words = job_json(memory.get(JobId(UUID(job_id))))
+
+    assert {name: body[name] for name in words} == words
+    assert set(body) - set(words) == {"queue_position", "links"}
+
+
+def test_a_queued_job_tells_its_place(api: Downstream) -> None:
+    api.submit()
+    second = api.submit(instruction="make it blue")
+
+    assert api.get(f"/v1/edits/{second}").json()["queue_position"] == 1
+
+
+def test_a_running_job_tells_its_progress(api: Downstream, hand: Hand) -> None:
+    job_id = api.submit()
+    hand.step(hand.claim(job_id), 2, 8)
+    response = api.get(f"/v1/edits/{job_id}")
+    body = response.json()
+
+    assert (body["state"], body["progress"], body["queue_position"]) == ("running", 0.25, None)
+    assert response.headers["retry-after"] == "1"
+
+
+def test_a_finished_job_links_to_its_picture_for_a_while(api: Downstream, hand: Hand) -> None:
+    job_id = api.submit()
+    hand.complete(job_id)
+    response = api.get(f"/v1/edits/{job_id}")
+    result = response.json()["result"]
+    left = datetime.fromisoformat(result["url_expires_at"]) - datetime.now(UTC)
+
+    assert "retry-after" not in response.headers
+    assert result["key"] in result["url"]
+    assert LINK_FOR - timedelta(minutes=1) < left <= LINK_FOR
+    assert parse_qs(urlsplit(result["url"]).query)["download_as"] == [f"{job_id}.png"]
+
+
+def test_a_failed_job_tells_why(api: Downstream, hand: Hand) -> None:
+    job_id = api.submit()
+    hand.fail(job_id)
+    body = api.get(f"/v1/edits/{job_id}").json()
+
+    assert body["state"] == "failed"
+    assert body["error"] == {"class": "permanent", "code": "oops", "message": "no luck"}
+    assert body["result"] is None
+
+
+def test_an_unchanged_job_is_not_sent_again(api: Downstream, hand: Hand) -> None:
+    path = f"/v1/edits/{api.submit()}"
+    tag = api.get(path).headers["etag"]
+    same = api.get(path, if_none_match=f'"other", {tag.removeprefix("W/")}')
+    hand.complete(path.rpartition("/")[2])
+    changed = api.get(path, if_none_match=tag)
+
+    assert (same.status_code, same.content) == (304, b"")
+    assert (same.headers["etag"], same.headers["retry-after"]) == (tag, "2")
+    assert changed.status_code == 200
+    assert changed.headers["etag"] != tag
+
+
+def test_a_job_nearer_to_its_turn_has_changed(api: Downstream, hand: Hand) -> None:
+    first = api.submit()
+    path = f"/v1/edits/{api.submit(instruction='make it blue')}"
+    tag = api.get(path).headers["etag"]
+    hand.complete(first)
+
+    assert api.get(path, if_none_match=tag).json()["queue_position"] == 0
+
+
+def test_a_kept_link_outlives_every_304(api: Downstream, hand: Hand, client: Client) -> None:
+    job_id = api.submit()
+    job = hand.complete(job_id)
+    start = datetime.now(UTC)
+    tag = answer(client, job, now=start).headers["etag"]
+
+    def kept(after: timedelta) -> bool:
+        return answer(client, job, now=start + after, unless=tag).status_code == 304
+
+    assert kept(timedelta(0))
+    assert not kept(LINK_FOR / 2)
+
+
+def test_an_unknown_job_is_not_found(api: Downstream) -> None:
+    job_id = new_job_id()
+    for response in (
+        api.get(f"/v1/edits/{job_id}"),
+        api.get(f"/v1/edits/{job_id}/result"),
+        api.http.post(f"/v1/edits/{job_id}/cancel"),
+    ):
+        assert response.status_code == 404
+        assert response.json()["code"] == "job_not_found"
+        assert str(job_id) in response.json()["detail"]
+
+
+def test_another_tenants_job_is_not_found(
+    api: Downstream, client: Client, memory: MemoryLedger
+) -> None:
+    job_id = api.submit()
+    client.tenant = "other"
+
+    assert api.get(f"/v1/edits/{job_id}").status_code == 404
+    assert api.http.post(f"/v1/edits/{job_id}/cancel").status_code == 404
+    assert api.get("/v1/edits").json() == {"edits": [], "next": None}
+    assert memory.get(JobId(UUID(job_id))).cancel_requested_at is None
+
+
+def test_an_id_that_is_none_is_refused(api: Downstream) -> None:
+    response = api.get("/v1/edits/first")
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == "job_id"
+
+
+def test_the_result_is_a_redirect_to_the_picture(api: Downstream, hand: Hand) -> None:
+    job_id = api.submit()
+    hand.complete(job_id)
+    response = api.get(f"/v1/edits/{job_id}/result")
+
+    assert response.status_code == 307
+    assert response.headers["location"].startswith(f"memory://artifacts/default/outputs/{job_id}")
+    assert response.headers["cache-control"] == "no-store"
+
+
+def test_no_result_says_why(api: Downstream, hand: Hand) -> None:
+    job_id = api.submit()
+    early = api.get(f"/v1/edits/{job_id}/result")
+    hand.fail(job_id)
+    never = api.get(f"/v1/edits/{job_id}/result")
+
+    assert [early.status_code, never.status_code] == [409, 409]
+    assert early.json()["code"] == "no_result"
+    assert "queued" in early.json()["detail"]
+    assert "no luck" in never.json()["detail"]
+
+
+def test_cancelling_a_queued_job_ends_it_and_twice_is_no_error(
+    api: Downstream, memory: MemoryLedger
+) -> None:
+    job_id = api.submit()
+    first = api.http.post(f"/v1/edits/{job_id}/cancel")
+    second = api.http.post(f"/v1/edits/{job_id}/cancel")
+
+    assert [first.status_code, second.status_code] == [200, 200]
+    assert first.json()["state"] == second.json()["state"] == "cancelled"
+    assert memory.history(JobId(UUID(job_id)))[-1].who == "api"
+
+
+def test_cancelling_a_running_job_is_accepted_until_it_has_stopped(
+    api: Downstream, hand: Hand
+) -> None:
+    job_id = api.submit()
+    lease = hand.claim(job_id)
+    asked = api.http.post(f"/v1/edits/{job_id}/cancel")
+    hand.ledger.confirm_cancel(lease)
+    done = api.http.post(f"/v1/edits/{job_id}/cancel")
+
+    assert (asked.status_code, asked.json()["state"]) == (202, "running")
+    assert asked.json()["cancel_requested"] is True
+    assert (done.status_code, done.json()["state"]) == (200, "cancelled")
+
+
+def test_cancelling_a_finished_job_leaves_it_as_it_is(api: Downstream, hand: Hand) -> None:
+    job_id = api.submit()
+    hand.complete(job_id)
+    response = api.http.post(f"/v1/edits/{job_id}/cancel")
+
+    assert (response.status_code, response.json()["state"]) == (200, "succeeded")
+
+
+def test_pages_lead_from_the_newest_to_the_oldest(api: Downstream) -> None:
+    made = [api.submit(instruction=f"edit {one}", batch="a b") for one in range(5)]
+    api.submit(instruction="of no batch")
+    path, seen = "/v1/edits?batch=a%20b&limit=2", []
+    while path:
+        page = api.get(path).json()
+        seen.append([one["id"] for one in page["edits"]])
+        path = page["next"]
+
+    assert seen == [made[:2:-1], made[2:0:-1], made[:1]]
+
+
+def test_a_list_may_ask_for_a_state(api: Downstream, hand: Hand) -> None:
+    done = api.submit()
+    api.submit(instruction="make it blue")
+    hand.complete(done)
+    (one,) = api.get("/v1/edits?state=succeeded").json()["edits"]
+
+    assert one["id"] == done
+    assert "url" not in one["result"]
+
+
+def test_a_list_refuses_what_it_cannot_mean(api: Downstream) -> None:
+    for query in ("state=done", "limit=0", "limit=501", "before=yesterday", "batch=a%00b"):
+        response = api.get(f"/v1/edits?{query}")
+
+        assert response.status_code == 422, query
+        assert response.json()["detail"].startswith(query.partition("=")[0])
+
+
+def test_a_submitted_picture_is_stored_once(api: Downstream, client: Client) -> None:
+    assert isinstance(client.artifacts, MemoryArtifacts)
+
+    api.submit()
+    api.submit(instruction="make it blue")
+
+    assert len(list(client.artifacts.keys("default/inputs/"))) == 1
