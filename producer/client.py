@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import builtins
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final, Self
 
 from jobs.artifacts import ArtifactStore
 from jobs.dispatch import Dispatcher
-from jobs.errors import InvalidRequest, JobsError, NoResult, Timeout
-from jobs.ledger import JobFilter, Ledger, Submitted
+from jobs.errors import InvalidRequest, JobNotFound, JobsError, NoResult, Timeout, Unavailable
+from jobs.ledger import JobFilter, Ledger, Move, Submitted
 from jobs.model import (
     DEFAULT_MODEL,
     DEFAULT_TENANT,
@@ -36,9 +37,12 @@ from producer.inputs import Inputs, Picture
 
 UPLOADS: Final = 8  # pictures read, checked and uploaded at the same time
 CHUNK: Final = 500  # jobs recorded in one transaction
+PAGE: Final = 1_000  # jobs read in one statement
 FIRST_POLL: Final = 0.05  # seconds
 LONGEST_POLL: Final = 1.0  # seconds
 LINK_FOR: Final = timedelta(hours=1)
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,21 +146,34 @@ class Client:
             outcomes.extend(chunk)
         return outcomes
 
-    def submitting(self, edits: Sequence[Edit]) -> Iterator[builtins.list[Submitted | JobsError]]:
-        """``submit_many`` by chunks, for whoever shows progress."""
+    def submitting(
+        self, edits: Sequence[Edit], *, each: Callable[[], None] | None = None
+    ) -> Iterator[builtins.list[Submitted | JobsError]]:
+        """``submit_many`` by chunks; ``each`` is called, from any thread, as an edit is uploaded.
+
+        Once ledger or bucket do not answer, the edits that follow get the same error untried:
+        waiting for the same time-out again, a thousand times over, would tell nothing new.
+        """
+        away: builtins.list[Unavailable] = []
+
+        def prepare(edit: Edit) -> NewJob | JobsError:
+            try:
+                return away[0] if away else self._new_job(edit)
+            except JobsError as error:
+                if isinstance(error, Unavailable):
+                    away.append(error)
+                return error
+            finally:
+                if each:
+                    each()
+
         with ThreadPoolExecutor(UPLOADS, thread_name_prefix="upload") as pool:
             for start in range(0, len(edits), CHUNK):
-                prepared = list(pool.map(self._prepared, edits[start : start + CHUNK]))
-                yield self._record(prepared)
-
-    def _prepared(self, edit: Edit) -> NewJob | JobsError:
-        try:
-            return self._new_job(edit)
-        except JobsError as error:
-            return error
+                yield self._record(list(pool.map(prepare, edits[start : start + CHUNK])))
 
     def _new_job(self, edit: Edit) -> NewJob:
         check_instruction(edit.instruction)
+        _check_text(edit)
         if not 1 <= len(edit.pictures) <= MAX_PICTURES:
             names = ", ".join(picture.name for picture in edit.pictures)
             raise InvalidRequest(
@@ -202,7 +219,24 @@ class Client:
         return self.ledger.get(job_id)
 
     def position(self, job_id: JobId) -> int | None:
+        """How many queued jobs stand before a queued one, else ``None``."""
         return self.ledger.position(job_id)
+
+    def history(self, job_id: JobId) -> Sequence[Move]:
+        """Every move of the job, oldest first.  Raises ``JobNotFound``."""
+        self.status(job_id)
+        return self.ledger.history(job_id)
+
+    def batch(self, name: str) -> builtins.list[Job]:
+        """All jobs of a batch, oldest first.  Raises ``JobNotFound`` when there is none."""
+        where = JobFilter(tenant=self.tenant, batch=name)
+        jobs: builtins.list[Job] = []
+        while page := self.list(where, limit=PAGE):
+            jobs += page
+            where = replace(where, before=page[-1].id)
+        if not jobs:
+            raise JobNotFound(f"no job in batch {name!r}")
+        return jobs[::-1]
 
     def list(self, where: JobFilter | None = None, *, limit: int = 100) -> builtins.list[Job]:
         """Newest first; this client's tenant unless ``where`` says otherwise."""
@@ -228,17 +262,17 @@ class Client:
         """The jobs as they are, again and again, until all are final."""
         deadline = time.monotonic() + timeout.total_seconds() if timeout else None
         pause = FIRST_POLL
-        jobs = [self.ledger.get(job_ids[0])] if len(job_ids) == 1 else self._found(job_ids)
+        found = {job.id: job for job in self._found(job_ids)}
         while True:
-            yield jobs
-            left = sum(not job.state.is_final for job in jobs)
+            yield [found[one] for one in job_ids]
+            left = [job.id for job in found.values() if not job.state.is_final]
             if not left:
                 return
             if deadline is not None and time.monotonic() >= deadline:
-                raise Timeout(f"{left} of {len(jobs)} jobs not finished after {timeout}")
+                raise Timeout(f"{len(left)} of {len(found)} jobs not finished after {timeout}")
             _pause(pause)
             pause = min(LONGEST_POLL, pause * 1.3)
-            jobs = self._found(job_ids)
+            found |= {job.id: job for job in self._found(left)}  # the others are final
 
     def _found(self, job_ids: Sequence[JobId]) -> builtins.list[Job]:
         jobs = self.ledger.get_many(job_ids)
@@ -260,6 +294,20 @@ class Client:
     def cancel(self, job_id: JobId, *, who: str = "caller") -> Job:
         """Idempotent.  A running job stops within one step; a finished one stays as it is."""
         return self.ledger.cancel(job_id, who=who)
+
+
+def _check_text(edit: Edit) -> None:
+    """What Postgres cannot store must not reach the transaction that others share."""
+    texts = {
+        "instruction": edit.instruction,
+        "negative": edit.negative,
+        "idempotency key": edit.idempotency_key,
+        "batch": edit.batch,
+        **{f"metadata {name!a}": f"{name}{value}" for name, value in edit.metadata.items()},
+    }
+    for what, text in texts.items():
+        if text and _UNSTORABLE.search(text):
+            raise InvalidRequest(f"{what}: contains a NUL character or half a surrogate pair")
 
 
 def _announced(job: Job) -> Result:

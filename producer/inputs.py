@@ -78,6 +78,6 @@ def _identity(picture: Picture) -> tuple[object, ...] | None:
         return None
     try:
         stat = picture.path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the path
         return None
     return str(picture.path), stat.st_size, stat.st_mtime_ns, stat.st_ino
