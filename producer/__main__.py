@@ -1,0 +1,7 @@
+"""``python -m producer``."""
+
+from __future__ import annotations
+
+from producer.cli import main
+
+main()

@@ -1,0 +1,122 @@
+"""Options that several commands share, and the many of ``submit``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import click
+
+from jobs.model import MAX_FAILURES, OutputFormat, Priority
+from producer.app import App
+from producer.durations import Duration
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+DURATION: Final = Duration()
+
+
+class Pair(click.ParamType[tuple[str, str]]):
+    name = "name=value"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        name, equals, text = str(value).partition("=")
+        if not name.strip() or not equals:
+            self.fail(f"{str(value)[:80]!r} is not of the form NAME=VALUE", param, ctx)
+        return name.strip(), text
+
+
+def _set_json(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: FBT001
+    del param
+    if value:
+        ctx.ensure_object(App).as_json = True
+
+
+#: On every command.  Eager, so that errors of the others know of it.
+as_json: Final = click.option(
+    "--json",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_set_json,
+    help="Answer in JSON, one object a line.",
+)
+batch: Final = click.option("--batch", metavar="NAME", help="The jobs of this batch.")
+out: Final = click.option(
+    "-o",
+    "--out",
+    metavar="OUT",
+    help="Save pictures: a file for one job, a folder for several, - for standard output.",
+)
+
+_SUBMIT: Final = (
+    click.option(
+        "-i", "--instruction", metavar="TEXT", help="What to change, in English or Chinese."
+    ),
+    click.option(
+        "--with",
+        "references",
+        metavar="REF",
+        multiple=True,
+        help="A reference picture beside each photograph; at most two.",
+    ),
+    click.option(
+        "--manifest",
+        metavar="FILE",
+        help="CSV or JSON Lines: image,image2,image3,instruction,sku,… ; - for standard input.",
+    ),
+    click.option("--recursive", is_flag=True, help="Look into folders inside folders."),
+    click.option("--wait", is_flag=True, help="Wait until all jobs are finished."),
+    out,
+    click.option("--model", metavar="NAME", help="Default: PACKSHOT_MODEL."),
+    click.option("--profile", metavar="NAME", help="Default: PACKSHOT_PROFILE."),
+    click.option("--seed", type=int, help="Default: derived from the content."),
+    click.option("--steps", type=int, help="Denoising steps; default: the profile's."),
+    click.option("--cfg", type=float, help="True CFG scale; default: the profile's."),
+    click.option("--negative", metavar="TEXT", help="What must not appear."),
+    click.option(
+        "--size",
+        default="auto",
+        show_default=True,
+        help="auto (the model's area), source, or WIDTHxHEIGHT.",
+    ),
+    click.option(
+        "--format",
+        type=click.Choice([one.value for one in OutputFormat]),
+        help="Default: what -o FILE is named, else png.",
+    ),
+    click.option(
+        "--priority",
+        type=click.Choice([one.name.lower() for one in Priority]),
+        default="normal",
+        show_default=True,
+    ),
+    click.option("--batch", metavar="NAME", help="Name the batch; default: a fresh name."),
+    click.option("--key", metavar="KEY", help="Idempotency key, for one photograph."),
+    click.option("--again", is_flag=True, help="Make the same edit as a job of its own."),
+    click.option(
+        "--metadata",
+        type=Pair(),
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Kept with the job and shown with it; may be repeated.",
+    ),
+    click.option(
+        "--max-failures",
+        type=int,
+        default=MAX_FAILURES,
+        show_default=True,
+        help="Attempts that may end badly.",
+    ),
+    click.option("--start-within", type=DURATION, help="Give up if not started by then."),
+    click.option("--run-limit", type=DURATION, help="An attempt may run this long."),
+    click.option("--keep-for", type=DURATION, help="Keep the result this long."),
+    click.option("--wait-for-model", is_flag=True, help="Accept a model nobody serves yet."),
+)
+
+
+def submit(command: Command) -> Command:
+    for option in reversed(_SUBMIT):
+        command = option(command)
+    return command

@@ -1,0 +1,136 @@
+"""Where results are saved: one file, a folder, or standard output."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+from uuid import uuid4
+
+from jobs.errors import InvalidRequest
+from jobs.model import OutputFormat
+from producer.entries import Entry, stem
+
+STDOUT: Final = "-"
+FORMATS: Final = {
+    ".png": OutputFormat.PNG,
+    ".jpg": OutputFormat.JPEG,
+    ".jpeg": OutputFormat.JPEG,
+    ".webp": OutputFormat.WEBP,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Out:
+    """What ``-o`` means.  ``path`` is ``None`` for standard output."""
+
+    path: Path | None
+    is_folder: bool
+
+    @classmethod
+    def of(cls, text: str, *, several: bool) -> Out:
+        """A file for one job; a folder for several, or where the text says so."""
+        if text == STDOUT:
+            if several:
+                raise InvalidRequest("-o -: standard output takes one picture")
+            return cls(path=None, is_folder=False)
+        path = Path(text)
+        says_so = text.endswith(("/", os.sep)) or path.is_dir()
+        return cls(path=path, is_folder=several or says_so)
+
+    @property
+    def format(self) -> OutputFormat | None:
+        """What a file's name asks for."""
+        if self.path is None or self.is_folder:
+            return None
+        return FORMATS.get(self.path.suffix.lower())
+
+    def prepare(self, sources: Iterable[Path] = ()) -> None:
+        """Find out before any work whether results can be saved.  Raises ``InvalidRequest``."""
+        if self.path is None:
+            if sys.stdout.isatty():
+                raise InvalidRequest("-o -: a picture is nothing for a terminal; name a file")
+            return
+        folder = self.path if self.is_folder else self.path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            raise InvalidRequest(f"-o {folder}: no folder: {fault.strerror}") from fault
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise InvalidRequest(f"-o {folder}: this folder cannot be written to")
+        if not self.is_folder and _real(self.path) in {_real(one) for one in sources}:
+            raise InvalidRequest(f"-o {self.path}: is the photograph itself; name another file")
+
+    def places(self, entries: Sequence[Entry]) -> list[Path | None]:
+        """A file for each entry with a job: two never share one, and none is a source."""
+        if self.path is None or not self.is_folder:
+            return [self.path if entry.job else None for entry in entries]
+        names = _Names(self.path, (one for entry in entries for one in sources_of(entry)))
+        return [names.free(entry) if entry.job else None for entry in entries]
+
+
+def out_of(text: str | None, *, several: bool) -> Out | None:
+    """What ``-o`` means, if it was given, ready to be written to."""
+    if text is None:
+        return None
+    out = Out.of(text, several=several)
+    out.prepare()
+    return out
+
+
+def sources_of(entry: Entry) -> list[Path]:
+    """The files that an entry's edit reads."""
+    pictures = entry.edit.pictures if entry.edit else ()
+    return [picture.path for picture in pictures if picture.path is not None]
+
+
+def write(data: bytes, path: Path | None, stdout: Callable[[], BinaryIO]) -> None:
+    """Whole or not at all: to a file of another name first.  Raises ``InvalidRequest``."""
+    if path is None:
+        stream = stdout()
+        stream.write(data)
+        stream.flush()
+        return
+    part = path.with_name(f".{uuid4().hex}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as fault:
+        raise InvalidRequest(f"{path}: cannot be written: {fault.strerror}") from fault
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class _Names:
+    """Gives each result of a folder a name of its own: ``mug.png``, ``mug-2.png``, …"""
+
+    def __init__(self, folder: Path, sources: Iterable[Path]) -> None:
+        self.folder = folder
+        self._real_folder = Path(os.path.realpath(folder))
+        self._taken = {_real(source) for source in sources}
+        self._last: Counter[str] = Counter()
+
+    def free(self, entry: Entry) -> Path:
+        assert entry.job is not None, "only jobs have pictures"
+        named = entry.name if entry.noun == "image" else entry.job.metadata.get("name", "")
+        base = stem(named) or str(entry.job.id)
+        while True:
+            self._last[base] += 1
+            number = "" if self._last[base] == 1 else f"-{self._last[base]}"
+            name = f"{base}{number}.{entry.job.request.format.value}"
+            place = str(self._real_folder / name).casefold()
+            if place not in self._taken:
+                self._taken.add(place)
+                return self.folder / name
+
+
+def _real(path: Path) -> str:
+    """One spelling for one file; in lower case, as some file systems do not tell cases apart."""
+    try:
+        return os.path.realpath(path).casefold()
+    except ValueError:  # a NUL in the path
+        return str(path).casefold()

@@ -1,0 +1,201 @@
+"""Jobs as people read them on a terminal, and as other programs read them from a pipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from jobs.ledger import Move
+from jobs.model import Job
+from jobs.states import JobState
+from producer.durations import brief
+from producer.entries import Entry, printable
+from producer.views import error_json, job_json
+
+STYLES: Final[Mapping[JobState, str]] = {
+    JobState.QUEUED: "dim",
+    JobState.RUNNING: "cyan",
+    JobState.SUCCEEDED: "green",
+    JobState.FAILED: "red",
+    JobState.CANCELLED: "yellow",
+}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Names and instructions are text: no markup, no emoji codes, no highlighting."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def show_entries(entries: Sequence[Entry]) -> None:
+    """A table on a terminal; elsewhere a line per job: id, state, name, and a note if any."""
+    screen = console()
+    those = [entry for entry in entries if entry.job is not None]
+    if not screen.is_terminal:
+        for entry in those:
+            click.echo("\t".join(_plain(entry)))
+    elif those:
+        screen.print(_table(those))
+
+
+def show_details(job: Job, facts: Mapping[str, str]) -> None:
+    """One job, a fact a line; ``facts`` are what the caller knows beside it."""
+    screen = console()
+    if not screen.is_terminal:
+        show_entries([Entry(name=str(job.id), noun="id", job=job)])
+        return
+    grid = Table.grid(padding=(0, 2))
+    for name, value in {**_details(job), **facts}.items():
+        if value:
+            grid.add_row(Text(name, style="bold"), _styled(job.state, value, name == "state"))
+    screen.print(grid)
+
+
+def show_moves(moves: Sequence[Move]) -> None:
+    screen = console()
+    if not screen.is_terminal:
+        for move in moves:
+            click.echo("\t".join(_move(move)))
+        return
+    table = plain_table("when", "from", "to", "attempt", "who", "why")
+    for move in moves:
+        table.add_row(*(Text(cell) for cell in _move(move)))
+    screen.print(table)
+
+
+def echo_json(value: object) -> None:
+    """One object on one line."""
+    click.echo(json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode())
+
+
+def entry_json(entry: Entry) -> dict[str, Any]:
+    """The job with what the command line knows of it, and the error if there is one."""
+    known: dict[str, Any] = {entry.noun: entry.name}
+    if entry.where:
+        known["where"] = entry.where
+    if entry.job is not None:
+        known |= job_json(entry.job)
+    if entry.created is not None:
+        known["created"] = entry.created
+    if entry.file is not None:
+        known["file"] = str(entry.file)
+    if entry.error is not None:
+        known |= error_json(entry.error)
+    return known
+
+
+def move_json(move: Move) -> dict[str, Any]:
+    return {
+        "at": move.at.isoformat(timespec="milliseconds"),
+        "from": move.from_state.value if move.from_state else None,
+        "to": move.to_state.value,
+        "attempt": move.attempt,
+        "who": move.who,
+        "why": move.why,
+    }
+
+
+def plain_table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in columns:
+        table.add_column(name.upper(), no_wrap=name == "id", overflow="fold")
+    return table
+
+
+def state_text(state: JobState) -> Text:
+    return Text(state.value, style=STYLES[state])
+
+
+def counted(counts: Mapping[JobState, int]) -> str:
+    """``queued 3  running 1  …``, every state in its order."""
+    return "  ".join(f"{state.value} {counts.get(state, 0)}" for state in JobState)
+
+
+def age(instant: datetime | None) -> str:
+    return brief(datetime.now(UTC) - instant) if instant else ""
+
+
+def _table(entries: Sequence[Entry]) -> Table:
+    table = plain_table("id", "state", "name", "age", "note")
+    for entry in entries:
+        assert entry.job is not None, "the caller has left out entries without a job"
+        cells: Sequence[RenderableType] = (
+            Text(str(entry.job.id)),
+            _state_and_progress(entry.job),
+            Text(printable(entry.label)),
+            Text(age(entry.job.created_at)),
+            Text(_note(entry)),
+        )
+        table.add_row(*cells)
+    if not any(_note(entry) for entry in entries):
+        table.columns.pop()
+    return table
+
+
+def _state_and_progress(job: Job) -> Text:
+    if job.state is JobState.RUNNING:
+        return Text(f"running {job.progress:.0%}", style=STYLES[job.state])
+    return state_text(job.state)
+
+
+def _plain(entry: Entry) -> list[str]:
+    assert entry.job is not None, "the caller has left out entries without a job"
+    cells = [str(entry.job.id), entry.job.state.value, printable(entry.label), _note(entry)]
+    return cells if cells[-1] else cells[:-1]
+
+
+def _note(entry: Entry) -> str:
+    job = entry.job
+    if entry.file is not None:
+        return printable(str(entry.file))
+    if job is not None and job.failure is not None:
+        return printable(f"{job.failure.failure_class.value}: {job.failure.message}")
+    if job is not None and job.cancel_requested_at and not job.state.is_final:
+        return "cancel asked for"
+    return "was there already" if entry.created is False else ""
+
+
+def _details(job: Job) -> dict[str, str]:
+    request, failure, result = job.request, job.failure, job.result
+    options = {name: value for name, value in request.parameters().items() if value is not None}
+    return {
+        "id": str(job.id),
+        "state": f"{job.state.value} {job.progress:.0%}"
+        if job.state is JobState.RUNNING
+        else job.state.value,
+        "instruction": request.instruction,
+        "model": f"{request.model} ({request.profile})",
+        "options": "  ".join(f"{name} {value}" for name, value in options.items()),
+        "seed": str(request.seed),
+        "batch": job.batch or "",
+        "priority": job.priority.name.lower(),
+        "metadata": "  ".join(f"{name}={value}" for name, value in job.metadata.items()),
+        "submitted": _when(job.created_at),
+        "started": _when(job.started_at),
+        "finished": _when(job.finished_at),
+        "attempts": f"{job.attempt}, {job.failures} of {job.max_failures} failures",
+        "cancel": "asked for" if job.cancel_requested_at and not job.state.is_final else "",
+        "failure": f"{failure.failure_class.value}: {failure.message}" if failure else "",
+        "result": f"{result.width}×{result.height}, {result.bytes:,} bytes" if result else "",
+        "expires": _when(job.expires_at),
+    }
+
+
+def _styled(state: JobState, value: str, is_state: bool) -> Text:  # noqa: FBT001
+    return Text(printable(value), style=STYLES[state] if is_state else "")
+
+
+def _when(instant: datetime | None) -> str:
+    return instant.astimezone().strftime("%Y-%m-%d %H:%M:%S") if instant else ""
+
+
+def _move(move: Move) -> list[str]:
+    before = move.from_state.value if move.from_state else "-"
+    cells = [_when(move.at), before, move.to_state.value, str(move.attempt), move.who, move.why]
+    return [printable(cell) for cell in cells]
