@@ -12,6 +12,8 @@ from uuid import UUID
 import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from jobs.breaker import Breaker
 from jobs.dispatch import EDIT_IMAGE
@@ -63,7 +65,10 @@ class CeleryDispatcher:
         parts = urlsplit(redis_url)
         self.where = f"{parts.hostname}:{parts.port or 6379}"
         self._redis = redis.Redis.from_url(
-            redis_url, socket_timeout=SOCKET_TIMEOUT, socket_connect_timeout=CONNECT_TIMEOUT
+            redis_url,
+            socket_timeout=SOCKET_TIMEOUT,
+            socket_connect_timeout=CONNECT_TIMEOUT,
+            retry=Retry(NoBackoff(), 0),  # redis-py would try a refused port for seconds
         )
 
     def ready(self) -> bool:

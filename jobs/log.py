@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from datetime import UTC, datetime
 from typing import IO, Final
 
@@ -15,6 +16,8 @@ def set_up(*, as_json: bool, level: int = logging.INFO, stream: IO[str] | None =
     """Send every log line of this process to ``stream`` (standard output by default)."""
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(JsonLines() if as_json else Console())
+    # Odd tags in a stranger's picture are no news; in a library this cannot be silenced safely.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -23,6 +23,7 @@ ArtifactKey = NewType("ArtifactKey", str)
 
 MAX_INSTRUCTION_CHARS: Final = 2_000  # the text encoder's window is 1,024 tokens
 MAX_PICTURES: Final = 3  # what the model was trained on
+MIN_STEPS: Final = 2  # the model's scheduler divides by zero at one
 MAX_STEPS: Final = 200
 MAX_SIDE: Final = 4_096  # pixels of an output
 MAX_SEED: Final = 2**63 - 1  # a Postgres bigint
@@ -32,6 +33,7 @@ DEFAULT_TENANT: Final = "default"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_MARK = re.compile(r"<\|[a-z_]{1,40}\|>")  # <|image_pad|> and its kin
 _SIZE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
 
 
@@ -116,8 +118,8 @@ class EditRequest:
         checked_name("profile", self.profile)
         if self.seed is not None and not 0 <= self.seed <= MAX_SEED:
             raise InvalidRequest(f"seed: 0 to {MAX_SEED}, got {self.seed}")
-        if self.steps is not None and not 1 <= self.steps <= MAX_STEPS:
-            raise InvalidRequest(f"steps: 1 to {MAX_STEPS}, got {self.steps}")
+        if self.steps is not None and not MIN_STEPS <= self.steps <= MAX_STEPS:
+            raise InvalidRequest(f"steps: {MIN_STEPS} to {MAX_STEPS}, got {self.steps}")
         if self.true_cfg_scale is not None and not 1.0 <= self.true_cfg_scale <= 20.0:
             raise InvalidRequest(f"true_cfg_scale: 1 to 20, got {self.true_cfg_scale}")
         if self.negative is not None and len(self.negative) > MAX_INSTRUCTION_CHARS:
@@ -170,6 +172,9 @@ def check_instruction(instruction: str) -> None:
         )
     if "\x00" in instruction:
         raise InvalidRequest("instruction: contains a NUL character")
+    mark = _MARK.search(instruction)
+    if mark is not None:
+        raise InvalidRequest(f"instruction: {mark[0]} is a mark of the model's own language")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

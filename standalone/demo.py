@@ -24,7 +24,7 @@ from standalone.process import remove_tree
 from standalone.report import Edit, write_report
 from standalone.system import Plan, System
 from worker.engine.tiny.phrases import Language, plain_instruction
-from worker.engine.tiny.samples import sample_products
+from worker.engine.tiny.samples import Sample, sample_products
 
 SEED: Final = 20_251
 TIMEOUT: Final = timedelta(minutes=10)
@@ -127,10 +127,16 @@ def _samples(count: int) -> list[Shown]:
             picture=Picture(name=sample.name, data=_png(sample.picture)),
             instruction=sample.instruction,
             language=sample.language.value,
-            gloss=plain_instruction(sample.scene, sample.edit, Language.ENGLISH),
+            gloss=_gloss(sample),
         )
         for sample in sample_products(count, SEED)
     ]
+
+
+def _gloss(sample: Sample) -> str:
+    if sample.language is Language.ENGLISH:
+        return ""
+    return plain_instruction(sample.scene, sample.edit, Language.ENGLISH)
 
 
 def _photo(path: Path, instruction: str, language: str) -> Shown:

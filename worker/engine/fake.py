@@ -17,7 +17,10 @@ from jobs.model import MAX_PICTURES, EditRequest, ServedModel, canonical_digest
 from worker.engine.base import OnStep
 
 FAKE_MODEL: Final = ServedModel(
-    name="fake", revision="fake-1", profile_group="fake", profiles=("quality", "balanced", "fast")
+    name="fake",
+    revision="fake-1",
+    profile_group="default",
+    profiles=("quality", "balanced", "fast"),
 )
 DEFAULT_STEPS: Final = 4
 TINT: Final = 0.4  # share of the derived colour in each pixel: shows even on a grey source

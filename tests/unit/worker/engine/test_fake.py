@@ -37,7 +37,7 @@ def test_it_is_an_engine() -> None:
     engine: Engine = FakeEngine()
     engine.warm_up()
 
-    assert engine.model.queue == "edit.fake.fake"
+    assert engine.model.queue == "edit.fake.default"
     assert engine.model.profiles == ("quality", "balanced", "fast")
     assert engine.card == "cpu:0"
 
