@@ -296,7 +296,7 @@ def _follow(
 
 def _place_in_line(client: Client, entry: Entry) -> Mapping[str, str]:
     before = client.position(job_id(entry.name))
-    return {} if before is None else {"before it": f"{before:,} jobs in its queue"}
+    return {} if before is None else {"in its queue": f"{before:,} before it"}
 
 
 def _show_link(app: App, client: Client, entry: Entry) -> None:

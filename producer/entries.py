@@ -50,7 +50,7 @@ def stem(name: str) -> str:
 
 def printable(text: str) -> str:
     """One line without control characters: names and messages may come from strangers."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text.strip())
 
 
 def spelled(ids: Iterable[str], stdin: Callable[[], BinaryIO]) -> list[str]:

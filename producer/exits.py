@@ -97,8 +97,8 @@ def summary(entries: Sequence[Entry], *, waited: bool) -> str:
     """``2 of 5 not accepted, 1 failed``; empty where one line has said it all."""
     counts = Counter(_verdict(entry, waited=waited) for entry in entries)
     counts.pop("", None)
-    messages = {str(entry.error) for entry in entries}
-    if not counts or len(entries) == 1 or (len(messages) == 1 and None not in messages):
+    said_once = len({entry.error and str(entry.error) for entry in entries}) == 1
+    if not counts or len(entries) == 1 or (said_once and entries[0].error):
         return ""
     first, *others = [f"{count} {what}" for what, count in counts.items()]
     number, what = first.split(" ", 1)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from jobs.errors import InvalidRequest, JobNotFound, Timeout
+from jobs.model import Job, JobId, new_job_id
+from producer import client as client_module
+from producer.client import Client, Edit
+from producer.inputs import Picture
+from tests.unit.producer.shop import WORKER, Shop, WorkedLedger, photo
+
+
+def edit(instruction: str = "red", **options: Any) -> Edit:  # noqa: ANN401 - fields of Edit
+    picture = Picture(name="mug.png", data=photo())
+    return Edit(pictures=[picture], instruction=instruction, **options)
+
+
+class CountingLedger(WorkedLedger):
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+
+    def get_many(self, job_ids: Sequence[JobId]) -> list[Job]:
+        self.asked.append(len(job_ids))
+        return super().get_many(job_ids)
+
+
+@pytest.fixture
+def client(shop: Shop) -> Client:
+    return shop.client()
+
+
+def test_waiting_asks_only_for_jobs_that_are_not_finished() -> None:
+    ledger = CountingLedger()
+    shop = Shop(ledger=ledger)
+    ledger.register(WORKER)
+    jobs = [shop.client().submit(edit(name)) for name in "abc"]
+    ledger.work = shop.complete_next
+    done = shop.client().wait_all([job.id for job in jobs])
+
+    assert [job.id for job in done] == [job.id for job in jobs]
+    assert ledger.asked == [3, 3, 2, 1]
+
+
+def test_each_edit_counts_as_it_is_uploaded(client: Client) -> None:
+    counted: list[None] = []
+    edits = [edit("red"), edit(""), edit("blue")]
+    list(client.submitting(edits, each=lambda: counted.append(None)))
+
+    assert len(counted) == 3
+
+
+def test_a_batch_is_read_page_by_page_oldest_first(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "PAGE", 2)
+    jobs = [client.submit(edit(name, batch="spring")) for name in "abcde"]
+    client.submit(edit("f", batch="other"))
+
+    assert [job.id for job in client.batch("spring")] == [job.id for job in jobs]
+    with pytest.raises(JobNotFound, match="no job in batch 'autumn'"):
+        client.batch("autumn")
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])
+@pytest.mark.parametrize("field", ["instruction", "negative", "idempotency_key", "batch"])
+def test_text_that_postgres_cannot_store_is_refused(client: Client, field: str, text: str) -> None:
+    with pytest.raises(InvalidRequest, match="contains a NUL character"):
+        client.submit(edit(**{"instruction": "x", field: text}))
+    with pytest.raises(InvalidRequest, match="metadata 'sku': contains a NUL character"):
+        client.submit(edit(metadata={"sku": text}))
+
+
+def test_history_of_an_unknown_job_is_not_found(client: Client) -> None:
+    with pytest.raises(JobNotFound):
+        client.history(new_job_id())
+
+
+def test_a_wait_that_ends_too_early_says_how_many_are_left(client: Client) -> None:
+    job = client.submit(edit())
+
+    with pytest.raises(Timeout, match="1 of 1 jobs not finished after"):
+        client.wait(job.id, timeout=timedelta(milliseconds=1))

@@ -1,0 +1,100 @@
+"""What a person sees: tables, details and bars, on a terminal of 100 columns."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from click.testing import Result
+from rich.console import Console
+
+from producer.tables import console
+from tests.unit.producer.shop import Shop, photo
+
+COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.fixture
+def terminal(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """Rich believes that both streams are terminals."""
+
+    def pretend(*, stderr: bool = False) -> Console:
+        screen = console(stderr=stderr)
+        return Console(
+            stderr=screen.stderr,
+            markup=False,
+            emoji=False,
+            highlight=False,
+            force_terminal=True,
+            width=100,
+            legacy_windows=False,
+        )
+
+    for module in ("tables", "progress", "watching", "report"):
+        monkeypatch.setattr(f"producer.{module}.console", pretend)
+    return shop
+
+
+def seen(text: str) -> str:
+    return COLOURS.sub("", text)
+
+
+def test_several_jobs_are_a_table(terminal: Shop) -> None:
+    ids = terminal.submitted("red", name="[bold]mug:smile:.jpg")
+    terminal.submitted("blue")
+    terminal.fail_next()
+    told = seen(terminal.run("list").stdout)
+
+    assert re.match(r"ID +STATE +NAME +AGE +NOTE", told)
+    assert re.search(
+        rf"{ids[0]} +failed +\[bold\]mug:smile:.jpg +[0-9.]+s +permanent: will not", told
+    )
+
+
+def test_one_job_is_told_in_full(terminal: Shop) -> None:
+    terminal.submitted("blue")
+    (job,) = terminal.submitted("make it red", sku="A-1")
+    told = seen(terminal.run("status", job).stdout)
+
+    assert re.search(r"instruction +make it red", told)
+    assert re.search(r"metadata +name=stdin  sku=A-1", told)
+    assert re.search(r"in its queue +1 before it", told)
+    assert "failure" not in told.split()
+
+
+def test_history_is_a_table(terminal: Shop) -> None:
+    (job,) = terminal.submitted("red")
+    terminal.complete_next()
+    told = seen(terminal.run("history", job).stdout)
+
+    assert re.search(r"running +succeeded +1 +host/cpu:0/1 +completed", told)
+
+
+def test_watch_shows_what_runs_and_what_came_last(terminal: Shop) -> None:
+    terminal.submitted("red", name="mug.jpg")
+    lease = terminal.claim()
+    assert lease is not None
+    terminal.step(lease, 2, 4)
+    told = seen(terminal.run("watch", "--once").stdout)
+
+    assert "queued 0   running 1   succeeded 0" in told
+    assert re.search(r"mug.jpg +[━╺]+ +2/4", told)
+
+
+def test_bars_go_to_standard_error(terminal: Shop) -> None:
+    terminal.ledger.work = terminal.complete_next
+    result = submit(terminal, "--wait")
+
+    assert re.search(r"submitting +━+ 0:00:0. 1/1", seen(result.stderr))
+    assert re.search(r"waiting +━+ 0:00:0. 1 succeeded", seen(result.stderr))
+    assert "━" not in result.stdout
+
+
+def submit(shop: Shop, *options: str) -> Result:
+    return shop.run("submit", "-", "-i", "red", *options, stdin=photo())
+
+
+def test_names_keep_their_brackets(terminal: Shop) -> None:
+    terminal.submitted("[red]x[/red]")
+
+    assert "[red]x[/red]" in seen(terminal.run("status", str(terminal.jobs[0].id)).stdout)
