@@ -44,7 +44,7 @@ def driver_url(url: str) -> URL:
     """SQLAlchemy's spelling of ``postgresql://…``.  Raises ``BadSettings``."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise BadSettings("PACKSHOT_DATABASE_URL: not of the form postgresql://…") from None
     if parsed.get_backend_name() != "postgresql":
         raise BadSettings("PACKSHOT_DATABASE_URL: not of the form postgresql://…")
