@@ -1,0 +1,95 @@
+"""The schema's revisions: applied once, and never used when they do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+from sqlalchemy import text
+
+from jobs.errors import SchemaMismatch
+from jobs.postgres.connection import Database
+from jobs.postgres.ledger import PostgresLedger
+from jobs.postgres.migrate import check_schema, migrate
+from tests.conformance.scenes import UNKNOWN, WORKER, at_once, new, submitted
+from tests.services import fresh_database
+
+
+@pytest.fixture
+def bare(postgres_url: str) -> Iterator[Database]:
+    """An empty database."""
+    with fresh_database(postgres_url) as url:
+        database = Database(url)
+        yield database
+        database.close()
+
+
+def stamp(database: Database, revision: str) -> None:
+    with database.connect() as connection:
+        connection.execute(text("UPDATE packshot_version SET version_num = :r"), {"r": revision})
+
+
+def test_an_empty_database_becomes_a_ledger(bare: Database) -> None:
+    revision = migrate(bare)
+    check_schema(bare)
+    ledger = PostgresLedger(bare)
+    ledger.register(WORKER)
+
+    assert revision == "0001"
+    assert submitted(ledger).attempt == 0
+
+
+def test_migrating_again_changes_nothing(bare: Database) -> None:
+    migrate(bare)
+    ledger = PostgresLedger(bare)
+    ledger.register(WORKER)
+    job = submitted(ledger)
+
+    assert migrate(bare) == "0001"
+    assert ledger.get(job.id) == job
+
+
+def test_two_may_migrate_at_once(bare: Database) -> None:
+    assert at_once([partial(migrate, bare)] * 2) == ["0001", "0001"]
+
+
+def test_a_migration_leaves_no_limits_behind(bare: Database) -> None:
+    migrate(bare)
+    with bare.connect() as connection:
+        limit = connection.execute(text("SHOW statement_timeout")).scalar_one()
+
+    assert limit == "30s"
+
+
+CALLS: dict[str, Callable[[PostgresLedger], object]] = {
+    "get": lambda ledger: ledger.get(UNKNOWN),
+    "submit": lambda ledger: ledger.submit([new()]),
+    "register": lambda ledger: ledger.register(WORKER),
+    "check": lambda ledger: check_schema(ledger.database),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_database_without_a_ledger_says_what_to_do(
+    bare: Database, call: Callable[[PostgresLedger], object]
+) -> None:
+    with pytest.raises(SchemaMismatch, match="packshot init"):
+        call(PostgresLedger(bare))
+
+
+@pytest.mark.parametrize("other", ["0000", "9999"])
+def test_another_revision_is_refused(bare: Database, other: str) -> None:
+    migrate(bare)
+    stamp(bare, other)
+
+    with pytest.raises(SchemaMismatch, match=rf"schema {other}.*needs 0001.*packshot init"):
+        check_schema(bare)
+
+
+def test_a_newer_ledger_is_not_migrated_back(bare: Database) -> None:
+    migrate(bare)
+    stamp(bare, "9999")
+
+    with pytest.raises(SchemaMismatch, match=r"9999.*does not know"):
+        migrate(bare)
