@@ -9,7 +9,7 @@ from uuid import UUID
 import anyio
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, FastAPI, Form, Header, Query, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from jobs.errors import JobNotFound, Unavailable
@@ -82,7 +82,7 @@ def list_edits(
     batch: Annotated[str | None, Query(pattern=STORABLE)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     before: Annotated[UUID | None, Query(description="Older than this edit.")] = None,
-) -> dict[str, Any]:
+) -> JSONResponse:
     """List edits, newest first."""
     where = JobFilter(
         tenant=client.tenant,
@@ -90,7 +90,8 @@ def list_edits(
         batch=batch,
         before=JobId(before) if before else None,
     )
-    return page_json(client.list(where, limit=limit + 1), where, limit=limit)
+    # A response of our own: the framework would spell instants its own way.
+    return JSONResponse(page_json(client.list(where, limit=limit + 1), where, limit=limit))
 
 
 @edits.get(

@@ -21,6 +21,18 @@ def test_a_job_has_the_words_of_the_command_line(api: Downstream, memory: Memory
     assert set(body) - set(words) == {"queue_position", "links"}
 
 
+def test_a_listed_job_has_the_words_of_the_command_line(
+    api: Downstream, hand: Hand, memory: MemoryLedger
+) -> None:
+    job_id = api.submit()
+    hand.complete(job_id)
+    (listed,) = api.get("/v1/edits").json()["edits"]
+    words = job_json(memory.get(JobId(UUID(job_id))))
+
+    assert {name: listed[name] for name in words} == words
+    assert set(listed) - set(words) == {"links"}
+
+
 def test_a_queued_job_tells_its_place(api: Downstream) -> None:
     api.submit()
     second = api.submit(instruction="make it blue")
