@@ -94,7 +94,9 @@ def _field(item: Mapping[str, Any]) -> dict[str, str]:
 async def _of_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = CODES.get(error.status_code, "refused")
-    detail = f"{request.method} {request.url.path}: {error.detail}"
+    detail = error.detail
+    if detail == HTTPStatus(error.status_code).phrase:
+        detail = f"{request.method} {request.url.path}: {detail}"
     return problem(error.status_code, code, detail, headers=error.headers)
 
 
