@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
+import sys
+import threading
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GRACE: Final = 10  # seconds for requests in hand, once told to stop
+LAST_WORDS: Final = 1.0  # seconds for their threads, after that
 
 
 @click.command()
@@ -49,6 +54,7 @@ def serve(host: str, port: int, *, log_json: bool) -> None:
         services.check()
     with _listener(host, port) as listener, connect(settings) as client:
         _run(_server(client), listener)
+    leave()
 
 
 def _listener(host: str, port: int) -> socket.socket:
@@ -62,12 +68,10 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 def _server(client: Client) -> uvicorn.Server:
-    try:
-        import uvicorn  # noqa: PLC0415 - keeps imports cheap
+    import uvicorn  # noqa: PLC0415 - keeps imports cheap
 
-        from producer.api.app import create_app  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise BadSettings(f"no module {error.name}: pip install 'packshot[api]'") from error
+    from producer.api.app import create_app  # noqa: PLC0415
+
     # Its lines are for its own developers; what crashes in a request is told by the app.
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     return uvicorn.Server(
@@ -90,6 +94,25 @@ def _run(server: uvicorn.Server, listener: socket.socket) -> None:
     log.info("api_ready", extra={"url": _url(listener)})
     server.run(sockets=[listener])
     log.info("api_ended")
+
+
+def leave() -> None:
+    """End the process although a request waits, say, for a ledger that is frozen.
+
+    Python would wait for its thread, and so for the ledger.
+    """
+    deadline = time.monotonic() + LAST_WORDS
+    others = [one for one in threading.enumerate() if one is not threading.main_thread()]
+    stuck = [one for one in others if not one.daemon and not _ended(one, deadline)]
+    if stuck:
+        log.warning("requests_abandoned", extra={"threads": len(stuck)})
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def _ended(thread: threading.Thread, deadline: float) -> bool:
+    thread.join(max(0.0, deadline - time.monotonic()))
+    return not thread.is_alive()
 
 
 def _url(listener: socket.socket) -> str:
