@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from jobs.errors import JobsError
+from jobs.errors import JobsError, Unavailable
 from jobs.states import JobState
 from producer.entries import Entry, printable
 from producer.views import error_json
@@ -89,6 +89,8 @@ def _line(message: str, those: Sequence[Entry], *, of: int) -> str:
         return f"{message} ({len(those)} of {of}: {', '.join([*names, *more])})"
     (entry,) = those
     name = printable(entry.label)
+    if isinstance(entry.error, Unavailable):
+        return message  # not this photograph's doing
     is_named = name in message or (entry.noun == "id" and entry.job is None)
     return ": ".join(part for part in (entry.where, "" if is_named else name, message) if part)
 

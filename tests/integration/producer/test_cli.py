@@ -24,6 +24,7 @@ from jobs.postgres.ledger import PostgresLedger
 from jobs.s3 import S3Store
 from producer.app import App
 from producer.cli import cli
+from tests.services import fresh_database
 from tests.unit.producer.shop import folder_of, photo
 
 WORKER: Final = WorkerInfo(
@@ -55,14 +56,13 @@ class Caller:
         return [json.loads(line) for line in result.stdout.splitlines()]
 
     def process(
-        self, *args: object, stdin: bytes = b"", **environment: str | None
+        self, *args: object, stdin: bytes = b"", **environment: str
     ) -> subprocess.CompletedProcess[bytes]:
-        """``python -m producer``; ``None`` takes a variable out of the environment."""
-        env = {**_inherited(), **self.environment, **environment}
+        """``python -m producer``."""
         return subprocess.run(
             [sys.executable, "-m", "producer", *(str(arg) for arg in args)],
             input=stdin,
-            env={name: value for name, value in env.items() if value is not None},
+            env={**_inherited(), **self.environment, **environment},
             capture_output=True,
             check=False,
             timeout=60,
@@ -201,9 +201,10 @@ def test_bad_rows_are_named_with_their_limit_and_the_others_go_on(
 
     assert result.exit_code == 2
     assert result.stdout.count("queued") == 1
+    where = f"packshot: {tmp_path}/m.csv"
     assert result.stderr.splitlines()[1:] == [
-        f"packshot: {tmp_path}/m.csv:3: a.png: instruction: empty, and there is no -i for such rows",
-        f"packshot: {tmp_path}/m.csv:4: a.png: instruction: at most 2000 characters, got 100000",
+        f"{where}:3: a.png: instruction: empty, and there is no -i for such rows",
+        f"{where}:4: a.png: instruction: at most 2000 characters, got 100000",
         "packshot: 2 of 3 not accepted",
     ]
 
@@ -245,7 +246,7 @@ def test_a_pipe_in_and_a_pipe_out(caller: Caller) -> None:
 
 def test_missing_settings_are_named_all_at_once(caller: Caller) -> None:
     names = [*caller.environment]
-    done = caller.process("list", **dict.fromkeys(names))
+    done = Caller(ledger=caller.ledger, store=caller.store, environment={}).process("list")
 
     assert done.returncode == 3
     assert done.stderr.count(b"\n") == 1
@@ -287,7 +288,8 @@ def test_redis_being_away_is_nobodys_business_at_submit(caller: Caller) -> None:
 
 
 def test_a_ledger_without_tables_says_how_to_make_them(caller: Caller, postgres_url: str) -> None:
-    done = caller.process("list", PACKSHOT_DATABASE_URL=postgres_url)
+    with fresh_database(postgres_url) as url:
+        done = caller.process("list", PACKSHOT_DATABASE_URL=url)
 
     assert done.returncode == 6
     assert b"lacks Packshot's tables: run 'packshot init'" in done.stderr
