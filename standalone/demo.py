@@ -109,11 +109,11 @@ class Demo:
 
     def _show(self, edits: Sequence[Edit]) -> None:
         table = Table(box=None, header_style="bold")
-        for column in ("picture", "instruction", "state", "seconds", "job"):
+        for column in ("picture", "instruction", "state", "seconds"):
             table.add_column(column, no_wrap=column != "instruction")
         for edit in edits:
             seconds = f"{edit.seconds:.2f}" if edit.seconds is not None else ""
-            table.add_row(edit.name, edit.instruction, edit.state, seconds, edit.job_id)
+            table.add_row(edit.name, edit.instruction, edit.state, seconds)
         self.console.print(table)
         for path in write_report(edits, self.out):
             self.console.print(str(path), highlight=False, soft_wrap=True)
