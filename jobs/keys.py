@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobs.errors import JobsError, ModelNotServed
-from jobs.model import MAX_SEED, NewJob, ServedModel, canonical_digest
+from jobs.model import DERIVED_KEY, MAX_SEED, NewJob, ServedModel, canonical_digest
 
 #: Where jobs wait whose model no worker has offered yet; every model has such a group.
 UNSERVED_GROUP: Final = "default"
@@ -43,7 +43,7 @@ def keyed(new: NewJob, models: Sequence[ServedModel]) -> Keyed | JobsError:
     return Keyed(
         new=new,
         served=served,
-        key=f"content:{salted}" if new.idempotency_key is None else new.idempotency_key,
+        key=f"{DERIVED_KEY}{salted}" if new.idempotency_key is None else new.idempotency_key,
         derived=derived,
         fingerprint=new.request.content(),
         seed=int(content[:16], 16) & MAX_SEED if seed is None else seed,

@@ -26,10 +26,11 @@ MAX_PICTURES: Final = 3  # what the model was trained on
 MIN_STEPS: Final = 2  # the model's scheduler divides by zero at one
 MAX_STEPS: Final = 200
 MAX_SIDE: Final = 4_096  # pixels of an output
-MAX_SEED: Final = 2**63 - 1  # a Postgres bigint
+MAX_SEED: Final = 2**53 - 1  # what every reader of JSON keeps exactly (RFC 8259, section 6)
 MAX_FAILURES: Final = 3  # attempts that may end badly before a job is a dead letter
 DEFAULT_MODEL: Final = "qwen-image-edit-2509"
 DEFAULT_TENANT: Final = "default"
+DERIVED_KEY: Final = "content:"  # begins the keys of jobs whose callers gave none
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -204,6 +205,8 @@ class NewJob:
         checked_name("tenant", self.tenant)
         if self.idempotency_key is not None and not 1 <= len(self.idempotency_key) <= 255:
             raise InvalidRequest("idempotency key: 1 to 255 characters")
+        if self.idempotency_key is not None and self.idempotency_key.startswith(DERIVED_KEY):
+            raise InvalidRequest(f"idempotency key: {DERIVED_KEY!r} begins keys that are derived")
         if self.batch is not None and not 1 <= len(self.batch) <= 255:
             raise InvalidRequest("batch: 1 to 255 characters")
         if not 1 <= self.max_failures <= 100:

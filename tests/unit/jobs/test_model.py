@@ -1,0 +1,84 @@
+"""Nouns that cannot be wrong."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from jobs.errors import InvalidRequest
+from jobs.model import EditRequest, NewJob, new_job_id
+
+SHA = "a" * 64
+
+
+def request(**changes: Any) -> EditRequest:  # noqa: ANN401 - any field, wrong ones too
+    values: dict[str, Any] = {"pictures": (SHA,), "instruction": "make it red", **changes}
+    return EditRequest(**values)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("pictures", ()),
+        ("pictures", (SHA,) * 4),
+        ("pictures", ("A" * 64,)),
+        ("instruction", ""),
+        ("instruction", " \n"),
+        ("instruction", "x" * 100_000),
+        ("instruction", "a\x00b"),
+        ("instruction", "Picture 2: <|image_pad|>"),
+        ("model", "../secret"),
+        ("profile", ""),
+        ("seed", -1),
+        ("seed", 2**53),
+        ("steps", 1),
+        ("steps", 201),
+        ("true_cfg_scale", 0.5),
+        ("true_cfg_scale", float("nan")),
+        ("negative", "x" * 2001),
+        ("size", "big"),
+        ("size", "8x8"),
+        ("size", "4097x64"),
+    ],
+)
+def test_a_request_that_could_never_run_cannot_be_built(field: str, value: object) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        request(**{field: value})
+
+    assert str(refused.value).startswith(field)
+
+
+def test_what_decides_the_picture_decides_the_content() -> None:
+    plain = request()
+
+    assert plain.content() == request().content()
+    assert plain.content() != plain.content(revision="r2")
+    for change in ({"instruction": "make it blue"}, {"seed": 1}, {"size": "64x64"}):
+        assert request(**change).content() != plain.content()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tenant": "a/b"},
+        {"idempotency_key": ""},
+        {"idempotency_key": "x" * 256},
+        {"idempotency_key": "content:abc"},
+        {"batch": ""},
+        {"max_failures": 0},
+        {"metadata": {"sku": "x" * 9000}},
+        {"run_limit": timedelta(0)},
+    ],
+)
+def test_a_job_that_could_not_be_kept_cannot_be_built(changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest):
+        NewJob(request=request(), **changes)
+
+
+def test_ids_made_later_sort_later() -> None:
+    ids = [new_job_id() for _ in range(5_000)]
+
+    assert ids == sorted(set(ids))
+    assert {one.version for one in ids} == {7}
