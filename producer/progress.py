@@ -37,7 +37,7 @@ def _bar(last: TextColumn | MofNCompleteColumn) -> Progress:
     screen = console(stderr=True)
     return Progress(
         TextColumn("{task.description:10}", markup=False),
-        BarColumn(),
+        BarColumn(bar_width=24),  # all fits into 80 columns
         TimeElapsedColumn(),
         last,
         console=screen,

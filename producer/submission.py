@@ -153,7 +153,7 @@ def hint(entries: Sequence[Entry], batch: str | None) -> str:
     parts = []
     if fresh and batch:
         count = f"{fresh} job{'s' * (fresh > 1)}"
-        parts.append(f"{count} in batch {batch}: packshot wait --batch {shlex.quote(batch)}")
+        parts.append(f"{count}; to wait: packshot wait --batch {shlex.quote(batch)}")
     if old:
         parts.append(f"{old} job{'s' * (old > 1)} of an earlier batch asked for the same")
     return "; ".join(parts)

@@ -283,7 +283,7 @@ def test_redis_being_away_is_nobodys_business_at_submit(caller: Caller) -> None:
     done = caller.process("submit", "-", "-i", "red", stdin=photo(), PACKSHOT_REDIS_URL=away)
 
     assert done.returncode == 0
-    assert done.stderr.startswith(b"packshot: 1 job in batch ")
+    assert done.stderr.startswith(b"packshot: 1 job; to wait: ")
     assert done.stderr.count(b"\n") == 1
 
 

@@ -31,7 +31,7 @@ def test_the_name_of_the_batch_is_told_so_that_it_can_be_waited_for(
     result = shop.run("submit", tmp_path, "-i", "make it red")
     name = shop.jobs[0].batch
 
-    assert result.stderr == f"packshot: 2 jobs in batch {name}: packshot wait --batch {name}\n"
+    assert result.stderr == f"packshot: 2 jobs; to wait: packshot wait --batch {name}\n"
 
 
 def test_the_same_again_is_the_same_job_and_is_told_so(shop: Shop, tmp_path: Path) -> None:
