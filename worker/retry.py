@@ -27,7 +27,8 @@ def retry_in(
     """
     if failure_class in AT_ONCE:
         return timedelta(0)
-    return timedelta(seconds=pick(0.0, min(LONGEST, FIRST * 2**failures).total_seconds()))
+    doublings = min(failures, 16)  # a budget of 100 failures would overflow a timedelta
+    return timedelta(seconds=pick(0.0, min(LONGEST, FIRST * 2**doublings).total_seconds()))
 
 
 def pauses(*, first: float = 0.2, longest: float = 5.0) -> Iterator[float]:
