@@ -7,6 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Final
+
+from jobs.errors import WorkerFatal
+
+#: How often a job that waits for the card asks whether it still should: seconds.
+ASK_EVERY: Final = 0.1
 
 
 @dataclass
@@ -14,32 +20,53 @@ class Card:
     """A lock before the engine, which learns from the steps of the job on it."""
 
     clock: Callable[[], float] = time.monotonic
+    is_broken: bool = False  #: a job found that only a new process helps
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _since: float | None = None  #: when the job on the card began
-    _done: int = 0
-    _total: int = 0
+    #: When the job on the card began, its steps done, and all of them.  One value, so that a
+    #: reader never sees the start of one job beside the steps of another.
+    _job: tuple[float, int, int] | None = None
     _usual: float = 0.0  #: seconds that a job usually needs; learned
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
-        """The card is this thread's until the block ends."""
-        with self._lock:
-            self._since, self._done, self._total = self.clock(), 0, 0
-            try:
+    def taken(self, check: Callable[[], None]) -> Iterator[None]:
+        """The card is this thread's until the block ends.
+
+        ``check`` is called while the card is another's, and once it is ours: it may raise.
+        """
+        while not self._lock.acquire(timeout=ASK_EVERY):
+            check()
+        try:
+            check()
+            with self._working():
                 yield
-            finally:
-                spent = self.clock() - self._since
-                self._usual = spent if not self._usual else 0.7 * self._usual + 0.3 * spent
-                self._since = None
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        began = self.clock()
+        self._job = (began, 0, 0)
+        try:
+            yield
+        except WorkerFatal:
+            self.is_broken = True
+            raise
+        else:  # who was interrupted says nothing about the others
+            spent = self.clock() - began
+            self._usual = spent if not self._usual else 0.7 * self._usual + 0.3 * spent
+        finally:
+            self._job = None
 
     def step(self, done: int, total: int) -> None:
-        self._done, self._total = done, total
+        if self._job is not None:
+            self._job = (self._job[0], done, total)
 
     def free_in(self) -> float:
         """Seconds until the card is free: 0 when it is, an estimate when it is not."""
-        since, done, total = self._since, self._done, self._total
-        if since is None:
+        job = self._job
+        if job is None:
             return 0.0
+        since, done, total = job
         spent = self.clock() - since
         if done:
             return max(0.0, spent / done * (total - done))

@@ -10,8 +10,9 @@ from worker.card import Card
 
 #: Jobs that may be encoding and uploading while the card works on others.
 MAX_AFTER: Final = 3
-#: Fetching and decoding is taken to last at least this long, in seconds.
+#: Fetching and decoding is taken to last at least and at most this long, in seconds.
 MIN_LEAD: Final = 0.1
+MAX_LEAD: Final = 10.0  # an outage of the bucket says nothing about its usual speed
 
 
 @dataclass(eq=False)
@@ -47,6 +48,7 @@ class Gate:
         self._lead = MIN_LEAD
         self._closed = False
         self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
 
     @property
     def is_open(self) -> bool:
@@ -65,7 +67,8 @@ class Gate:
 
     def learned(self, seconds: float) -> None:
         with self._lock:
-            self._lead = max(MIN_LEAD, 0.7 * self._lead + 0.3 * 1.5 * seconds)
+            lead = 0.7 * self._lead + 0.3 * 1.5 * seconds
+            self._lead = min(MAX_LEAD, max(MIN_LEAD, lead))
 
     def admit(self) -> Place | None:
         """A place for one more job, or ``None`` if there is no room now."""
@@ -79,6 +82,12 @@ class Gate:
     def left(self, place: Place) -> None:
         with self._lock:
             self._places.remove(place)
+            self._changed.notify_all()
+
+    def wait_empty(self, timeout: float) -> bool:
+        """True once nobody has a place; ``timeout`` in seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._places, timeout)
 
     def _has_room(self) -> bool:
         before = sum(place.before_card for place in self._places)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 
 from jobs.model import Holding, Job, Lease, Order
 from worker.engine.base import Interrupted
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A job is to end unfinished.  Without an order of the ledger: give it back."""
+
+    order: Order | None
+    why: str
+
+
 class Ordered(Interrupted):
     """The ledger, or this process's end, told this job to stop."""
 
-    def __init__(self, order: Order | None, why: str) -> None:
-        super().__init__(why)
-        self.order = order  #: ``None``: give the job back
-        self.why = why
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(stop.why)
+        self.stop = stop
 
 
-@dataclass
+@dataclass(eq=False)
 class Held:
     """Written by the card's thread (progress) and the keeper's (orders)."""
 
@@ -25,25 +33,30 @@ class Held:
     steps_done: int = 0
     steps_total: int = 0
     timings: dict[str, float] = field(default_factory=dict)  #: seconds by stage
-    _stop: Ordered | None = None
+    _stop: Stop | None = None
+    _told: threading.Event = field(default_factory=threading.Event)
 
     @property
     def job(self) -> Job:
         return self.lease.job
 
-    @property
-    def is_lost(self) -> bool:
-        return self._stop is not None and self._stop.order is Order.LOST
-
     def order(self, order: Order | None, why: str) -> None:
         """From now on ``check`` raises; the first order stands, but for a lost lease."""
         if self._stop is None or order is Order.LOST:
-            self._stop = Ordered(order, why)
+            self._stop = Stop(order, why)
+            self._told.set()
 
     def check(self) -> None:
         """Raise ``Ordered`` if this job is to stop."""
+        # A fresh one each time: an exception keeps the frames that it passed through alive,
+        # and with them what the engine has on the card.
         if self._stop is not None:
-            raise self._stop
+            raise Ordered(self._stop)
+
+    def wait(self, seconds: float) -> None:
+        """Do nothing for a while; raise ``Ordered`` as soon as this job is to stop."""
+        self._told.wait(seconds)
+        self.check()
 
     def step(self, done: int, total: int) -> None:
         """The engine's ``OnStep``."""

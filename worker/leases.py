@@ -44,11 +44,11 @@ class LeaseKeeper:
         self.worker = worker
         self.lease = lease
         self._every = min(every, lease / 4).total_seconds()
-        self._held: dict[tuple[object, int], Held] = {}
+        self.is_away = False  #: the ledger did not answer the last round
+        self._held: list[Held] = []  # in the order of their claims
+        self._ending: str | None = None
         self._lock = threading.Lock()
         self._done = threading.Event()
-        self._idle = threading.Event()
-        self._idle.set()
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
 
     def start(self) -> None:
@@ -62,34 +62,37 @@ class LeaseKeeper:
     def keep(self, lease: Lease) -> Iterator[Held]:
         """Renew ``lease`` until the block ends."""
         held = Held(lease)
-        key = (lease.job.id, lease.attempt)
         with self._lock:
-            self._held[key] = held
-            self._idle.clear()
+            self._outdate(lease)
+            self._held.append(held)
+            if self._ending is not None:
+                held.order(None, self._ending)
         try:
             yield held
         finally:
             with self._lock:
-                del self._held[key]
-                if not self._held:
-                    self._idle.set()
+                self._held.remove(held)
+
+    def _outdate(self, lease: Lease) -> None:
+        """A later attempt of the same job, even one of our own, proves the earlier one lost."""
+        for one in self._held:
+            if one.job.id == lease.job.id:
+                one.order(Order.LOST, WHY[Order.LOST])
 
     def held(self) -> list[Held]:
         with self._lock:
-            return list(self._held.values())
+            return list(self._held)
 
     def give_back(self, why: str) -> None:
-        """Order every job in hand to be handed back, uncounted."""
-        for one in self.held():
-            one.order(None, why)
-
-    def wait_idle(self, timeout: float) -> bool:
-        """True once no job is in hand; ``timeout`` in seconds."""
-        return self._idle.wait(timeout)
+        """Order every job in hand, and every one still to come, to be handed back, uncounted."""
+        with self._lock:
+            self._ending = why
+            for one in self._held:
+                one.order(None, why)
 
     def renew(self) -> None:
-        """One round.  Raises ``Unavailable``."""
-        held = {one.job.id: one for one in self.held()}
+        """Renew all leases in one statement, and pass its orders on.  Raises ``Unavailable``."""
+        held = {one.job.id: one for one in self.held()}  # of two attempts, the later
         orders = self.ledger.renew(
             self.worker.id, [one.holding() for one in held.values()], lease=self.lease
         )
@@ -98,13 +101,22 @@ class LeaseKeeper:
                 held[job_id].order(order, WHY[order])
 
     def _run(self) -> None:
-        away = False
         while not self._done.wait(self._every):
             try:
-                self.renew()
-            except Unavailable as error:
-                if not away:
-                    log.warning("renewal_missed", extra={"reason": str(error)})
-                away = True
-            else:
-                away = False
+                self._round()
+            except Exception:
+                # Without this thread every lease of this process would run out.
+                log.exception("renewal_crashed")
+
+    def _round(self) -> None:
+        """Tells once that the ledger is away, and once that it is back."""
+        try:
+            self.renew()
+        except Unavailable as error:
+            if not self.is_away:
+                log.warning("ledger_away", extra={"reason": str(error)})
+            self.is_away = True
+        else:
+            if self.is_away:
+                log.info("ledger_back")
+            self.is_away = False

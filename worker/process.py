@@ -8,15 +8,19 @@ import random
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from enum import IntEnum
+from functools import partial
+from queue import SimpleQueue
 from typing import Final
 from uuid import uuid4
 
 from jobs.connect import Services
-from jobs.errors import Unavailable
-from jobs.model import WorkerInfo
+from jobs.errors import LeaseLost, Unavailable
+from jobs.model import Lease, WorkerInfo
 from jobs.reconciler import Reconciler
 from worker.card import Card
 from worker.consumer import Consumer
@@ -29,8 +33,9 @@ from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 
-#: A job told to stop does so within a step; after this many seconds its lease is left to expire.
+#: A job told to stop does so within a step; after this many seconds it counts as stuck.
 LAST_STEP: Final = 10.0
+ENDING: Final = "the worker is ending"
 
 
 class Exit(IntEnum):
@@ -82,8 +87,11 @@ class WorkerProcess:
         )
         self.reconciler = Reconciler(ledger=ledger, dispatcher=services.dispatcher)
         self.exit = Exit.DRAINED
-        self._stop = threading.Event()  # drain
-        self._now = threading.Event()  # and do not wait for the jobs in hand
+        self._signals = 0
+        #: A signal or a fatal verdict.  A handler may put into such a queue at any time; setting
+        #: an event that its own thread is just waiting on would lock it for ever.
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._ended = threading.Event()
 
     def run(self) -> Exit:
         """Until a signal or a fatal error.  Raises ``Unavailable`` if it cannot start."""
@@ -106,39 +114,49 @@ class WorkerProcess:
                 "profiles": ",".join(model.profiles),
             },
         )
-        while not self._stop.wait(1.0):
-            pass
+        self._wake.get()
         self._drain()
         return self.exit
 
     def _drain(self) -> None:
         """Claim no more; end with the jobs in hand, or give them back at the time limit."""
-        log.info("draining", extra={"jobs": len(self.keeper.held())})
+        log.info("draining", extra={"jobs": self.gate.jobs})
+        self._ended.set()
         self.intake.stop()
         self._quietly(lambda: self.services.ledger.retire(self.info.id))
-        if not self._wait_idle():
-            self.runner.closing.set()
-            self.keeper.give_back("the worker is ending")
-            self.keeper.wait_idle(LAST_STEP)
+        if not self._wait_empty():
+            self.keeper.give_back(ENDING)
+            if not self.gate.wait_empty(LAST_STEP):
+                self._give_back_the_stuck()
         self.keeper.stop()
-        self.engine.close()
+        if not self.gate.jobs:
+            self._quietly(self.engine.close)
         log.info("worker_ended", extra={"holder": self.info.holder, "exit": int(self.exit)})
 
-    def _wait_idle(self) -> bool:
-        waited = 0.0
-        while waited < self.settings.drain_seconds and not self._now.is_set():
-            if self.keeper.wait_idle(0.1):
+    def _wait_empty(self) -> bool:
+        """Places, not leases: a claim that is on its way has a place already."""
+        deadline = time.monotonic() + self.settings.drain_seconds
+        while self._signals < 2 and time.monotonic() < deadline:
+            if self.gate.wait_empty(0.1):
                 return True
-            waited += 0.1
-        return self.keeper.wait_idle(0)
+        return self.gate.wait_empty(0)
+
+    def _give_back_the_stuck(self) -> None:
+        """Their threads hang on a card or a socket; the fence refuses what they may still say."""
+        for held in self.keeper.held():
+            log.warning("attempt_stuck", extra={"job_id": str(held.job.id)})
+            self._quietly(partial(self._hand_back, held.lease))
+
+    def _hand_back(self, lease: Lease) -> None:
+        with suppress(LeaseLost):
+            self.services.ledger.hand_back(lease, why=ENDING)
 
     def _listen(self) -> None:
         """A first SIGTERM or SIGINT drains, a second one gives the jobs back at once."""
 
         def heard(_number: int, _frame: object) -> None:
-            if self._stop.is_set():
-                self._now.set()
-            self._stop.set()
+            self._signals += 1
+            self._wake.put(None)
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, heard)
@@ -146,19 +164,19 @@ class WorkerProcess:
     def _fatal(self) -> None:
         """The card is lost to this process: finish what is off the card, then end."""
         self.exit = Exit.FATAL
-        self._stop.set()
+        self._wake.put(None)
 
     def _tick(self) -> None:
         """Every second or so; at random, so that the workers of a fleet take turns."""
         pause = self.settings.tick_seconds
-        while not self._stop.wait(pause * random.uniform(0.5, 1.5)):  # noqa: S311 - no secret
+        while not self._ended.wait(pause * random.uniform(0.5, 1.5)):  # noqa: S311 - no secret
             self._quietly(self.reconciler.tick)
 
     def _quietly(self, act: Callable[[], None]) -> None:
         try:
             act()
         except Unavailable as error:
-            log.warning("ledger_away", extra={"reason": str(error)})
+            log.debug("ledger_away", extra={"reason": str(error)})  # the keeper tells it once
         except Exception:
             # A thread that died would be noticed by nobody; the next tick may do better.
-            log.exception("tick_crashed")
+            log.exception("step_crashed")

@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Final, TypeVar
 
 from PIL.Image import Image
@@ -23,14 +24,14 @@ from worker.card import Card
 from worker.engine.base import Engine
 from worker.failures import failure_of, is_ours
 from worker.gate import Place
-from worker.held import Held, Ordered
+from worker.held import Held, Ordered, Stop
 from worker.leases import LeaseKeeper
 from worker.retry import pauses, retry_in
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: How long a finished picture waits for the bucket, a finished job for the ledger: seconds.
+#: How long a job waits for the bucket, and its end for a ledger that is there: seconds.
 PATIENCE: Final = 60.0
 
 
@@ -43,6 +44,10 @@ class Verdict(StrEnum):
     WORKER_FATAL = "worker_fatal"  #: failed, and this process must end
 
 
+#: How an attempt went, before the ledger is told.
+Outcome = Result | Failure | Stop
+
+
 @dataclass(frozen=True, kw_only=True)
 class Runner:
     """Knows the order of things and nothing about Celery, SQL, S3 or CUDA."""
@@ -52,16 +57,16 @@ class Runner:
     engine: Engine
     card: Card
     keeper: LeaseKeeper
-    closing: threading.Event = field(default_factory=threading.Event)
+    patience: float = PATIENCE
+    pauses: Callable[[], Iterator[float]] = pauses  #: seconds between tries in place
 
     def run(self, lease: Lease, place: Place) -> Verdict:
         """Never raises: every ending is a verdict, a move in the ledger and a log line."""
         began = time.monotonic()
         with self.keeper.keep(lease) as held:
-            try:
-                verdict, why = self._attempt(held, place), ""
-            except (Unavailable, LeaseLost) as error:  # of the ending itself: the lease decides
-                verdict, why = Verdict.LOST, str(error)
+            outcome = self._outcome(held, place)
+            # What the frames of a failed edit held on the card is free by now.
+            verdict, why = self._announce(held, outcome)
         seconds = time.monotonic() - began
         log.info(
             "attempt_finished",
@@ -76,42 +81,102 @@ class Runner:
         )
         return verdict
 
-    def _attempt(self, held: Held, place: Place) -> Verdict:
+    def _outcome(self, held: Held, place: Place) -> Outcome:
         try:
-            self._edit(held, place)
-        except Ordered as order:
-            return self._obey(held, order)
-        except LeaseLost:
-            return Verdict.LOST
+            return self._edit_or_wait(held, place)
+        except Ordered as ordered:
+            return _late(ordered.stop)
         except Exception as error:  # the edge: no fault of one job may end the process
             if is_ours(error):
                 log.exception("attempt_crashed", extra={"job_id": str(held.job.id)})
-            return self._fail(held, failure_of(error))
-        return Verdict.SUCCEEDED
+            return failure_of(error)
 
-    def _edit(self, held: Held, place: Place) -> None:
+    def _edit_or_wait(self, held: Held, place: Place) -> Outcome:
+        """That the bucket is away is no fault of the job's; that one object fails may be."""
+        try:
+            return self._edit(held, place)
+        except Unavailable:
+            if self._bucket_answers(held):
+                raise
+            return Stop(None, "the bucket is away")
+
+    def _bucket_answers(self, held: Held) -> bool:
+        try:
+            self.artifacts.exists(output_key(held.lease))
+        except Unavailable:
+            return False
+        return True
+
+    def _announce(self, held: Held, outcome: Outcome) -> tuple[Verdict, str]:
+        """Tell the ledger, for as long as it is away; the verdict, and why it could not be told."""
+        verdict = _verdict(outcome)
+        try:
+            self._until_answered(lambda: self._tell(held, outcome))
+        except (Unavailable, LeaseLost) as error:  # the lease decides
+            why = str(error)
+        except Exception as error:  # the edge again: the lease will run out
+            log.exception("ending_crashed", extra={"job_id": str(held.job.id)})
+            why = type(error).__name__
+        else:
+            return verdict, outcome.why if isinstance(outcome, Stop) else ""
+        fatal = verdict is Verdict.WORKER_FATAL  # to this process, whatever the ledger knows
+        return verdict if fatal else Verdict.LOST, why
+
+    def _tell(self, held: Held, outcome: Outcome) -> None:
+        match outcome:
+            case Result():
+                self.ledger.complete(held.lease, outcome, timings=held.timings)
+            case Failure():
+                pause = retry_in(outcome.failure_class, held.job.failures)
+                self.ledger.fail(held.lease, outcome, retry_in=pause)
+            case Stop(order=Order.CANCEL):
+                self.ledger.confirm_cancel(held.lease)
+            case Stop(order=None):
+                self.ledger.hand_back(held.lease, why=outcome.why)
+            case Stop():
+                raise LeaseLost(outcome.why)
+
+    def _until_answered(self, tell: Callable[[], None]) -> None:
+        """Only a ledger that answers the keeper, but not this, ends it: that is no outage.
+
+        While it is away there is nothing else to do here, and nobody can take the job.
+        """
+        refused = 0.0
+        for pause in self.pauses():
+            try:
+                return tell()
+            except Unavailable:
+                refused += 0.0 if self.keeper.is_away else pause
+                if refused > self.patience:
+                    raise
+            threading.Event().wait(pause)
+        raise AssertionError("pauses never end")
+
+    def _edit(self, held: Held, place: Place) -> Result:
         began = time.monotonic()
         sources = self._fetch(held)
         ready = time.monotonic()
-        with self.card.taken(), self._timed(held, "card"):
+        with self.card.taken(lambda: self._check(held)), self._timed(held, "card"):
             held.timings["wait"] = time.monotonic() - ready
-            held.check()
             place.reached_card(held.timings["fetch"] + held.timings["decode"])
             image = self._on_card(held, sources)
         with self._timed(held, "encode"):
             data = pictures.encode(image, held.job.request.format)
-        held.check()
         result = self._upload(held, image, data)
+        held.check()
         held.timings["total"] = time.monotonic() - began
-        self._patiently(
-            held, lambda: self.ledger.complete(held.lease, result, timings=held.timings)
-        )
+        return result
+
+    def _check(self, held: Held) -> None:
+        if self.card.is_broken:
+            held.order(None, "the card is lost to this process")
+        held.check()
 
     def _fetch(self, held: Held) -> list[Image]:
         job = held.job
         with self._timed(held, "fetch"):
             keys = [input_key(job.tenant, digest) for digest in job.request.pictures]
-            blobs = [self.artifacts.get(key) for key in keys]
+            blobs = [self._patiently(held, partial(self.artifacts.get, key)) for key in keys]
         with self._timed(held, "decode"):
             return [
                 pictures.decode(blob, name=f"picture {number}")
@@ -143,38 +208,17 @@ class Runner:
         )
 
     def _patiently(self, held: Held, act: Callable[[], T]) -> T:
-        """The card's work is done: an outage now must not throw it away."""
-        deadline = time.monotonic() + PATIENCE
-        for pause in pauses():
+        """An outage of the bucket must not throw the card's work away, nor spend the budget."""
+        deadline = time.monotonic() + self.patience
+        for pause in self.pauses():
             held.check()
             try:
                 return act()
             except Unavailable:
-                if time.monotonic() + pause > deadline or self.closing.wait(pause):
+                if time.monotonic() + pause > deadline:
                     raise
+            held.wait(pause)
         raise AssertionError("pauses never end")
-
-    def _obey(self, held: Held, order: Ordered) -> Verdict:
-        match order.order:
-            case Order.LOST | Order.CONTINUE:
-                return Verdict.LOST
-            case Order.CANCEL:
-                self.ledger.confirm_cancel(held.lease)
-                return Verdict.CANCELLED
-            case Order.STOP:
-                late = Failure(
-                    failure_class=FailureClass.TRANSIENT, code="run_limit", message=order.why
-                )
-                return self._fail(held, late)
-            case None:
-                self.ledger.hand_back(held.lease, why=order.why)
-                return Verdict.HANDED_BACK
-
-    def _fail(self, held: Held, failure: Failure) -> Verdict:
-        pause = retry_in(failure.failure_class, held.job.failures)
-        self.ledger.fail(held.lease, failure, retry_in=pause)
-        fatal = failure.failure_class is FailureClass.WORKER_FATAL
-        return Verdict.WORKER_FATAL if fatal else Verdict.FAILED
 
     @contextmanager
     def _timed(self, held: Held, stage: str) -> Iterator[None]:
@@ -183,3 +227,25 @@ class Runner:
             yield
         finally:
             held.timings[stage] = time.monotonic() - began
+
+
+def _late(stop: Stop) -> Outcome:
+    """Past its limit is a failure; the other orders are none."""
+    if stop.order is not Order.STOP:
+        return stop
+    return Failure(failure_class=FailureClass.TRANSIENT, code="run_limit", message=stop.why)
+
+
+def _verdict(outcome: Outcome) -> Verdict:
+    match outcome:
+        case Result():
+            return Verdict.SUCCEEDED
+        case Failure():
+            fatal = outcome.failure_class is FailureClass.WORKER_FATAL
+            return Verdict.WORKER_FATAL if fatal else Verdict.FAILED
+        case Stop(order=Order.CANCEL):
+            return Verdict.CANCELLED
+        case Stop(order=None):
+            return Verdict.HANDED_BACK
+        case Stop():
+            return Verdict.LOST

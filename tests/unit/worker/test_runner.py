@@ -1,0 +1,402 @@
+"""One attempt: each way it can go, and what the ledger and the bucket hold afterwards."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from threading import Event, Thread
+
+import pytest
+
+from jobs.errors import (
+    FailureClass,
+    OutOfResources,
+    Permanent,
+    Transient,
+    WorkerFatal,
+)
+from jobs.model import EditRequest, Job, Lease, Order, input_key, output_key
+from jobs.states import JobState
+from jobs.testing import MemoryLedger
+from tests.conformance.scenes import DIGEST, Clock
+from tests.services import eventually
+from tests.unit.worker.bench import LEASE, OTHER, Bench, new
+from worker.runner import Verdict
+
+
+def raising(error: Exception) -> Bench:
+    def fault(_request: EditRequest, _step: int) -> None:
+        raise error
+
+    return Bench(fault)
+
+
+def test_a_picture_is_edited_uploaded_and_announced() -> None:
+    bench = Bench()
+    lease = bench.lease()
+
+    verdict = bench.run(lease)
+
+    job = bench.job(lease)
+    assert verdict is Verdict.SUCCEEDED
+    assert job.state is JobState.SUCCEEDED
+    assert job.result is not None
+    assert job.result.key == output_key(lease)
+    assert bench.artifacts.media_type(job.result.key) == job.result.media_type == "image/png"
+    assert (job.result.width, job.result.height) == (32, 24)
+    assert len(bench.artifacts.get(job.result.key)) == job.result.bytes
+
+
+def test_the_seconds_of_each_stage_are_on_the_attempt_s_record() -> None:
+    bench = Bench()
+    lease = bench.lease()
+
+    bench.run(lease)
+
+    (attempt,) = bench.ledger.attempts(lease.job.id)
+    stages = {"fetch", "decode", "wait", "card", "encode", "upload", "total"}
+    assert attempt.timings is not None
+    assert attempt.timings.keys() == stages
+
+
+def test_an_attempt_writes_one_line_with_its_verdict(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    lease = bench.lease()
+
+    with caplog.at_level(logging.INFO):
+        bench.run(lease)
+
+    (line,) = [one for one in caplog.records if one.message == "attempt_finished"]
+    assert vars(line)["job_id"] == str(lease.job.id)
+    assert (vars(line)["attempt"], vars(line)["verdict"]) == (1, "succeeded")
+    assert vars(line)["card"] >= 0.0
+
+
+@pytest.mark.parametrize(
+    ("error", "failure_class", "state"),
+    [
+        (Permanent("never"), FailureClass.PERMANENT, JobState.FAILED),
+        (Transient("not now"), FailureClass.TRANSIENT, JobState.QUEUED),
+        (OutOfResources("no memory"), FailureClass.RESOURCE, JobState.QUEUED),
+        (RuntimeError("a bug"), FailureClass.TRANSIENT, JobState.QUEUED),
+    ],
+)
+def test_a_failure_is_told_with_its_class(
+    error: Exception, failure_class: FailureClass, state: JobState
+) -> None:
+    bench = raising(error)
+    lease = bench.lease()
+
+    verdict = bench.run(lease)
+
+    job = bench.job(lease)
+    assert verdict is Verdict.FAILED
+    assert job.state is state
+    assert job.failure is not None
+    assert job.failure.failure_class is failure_class
+    assert bench.outputs() == []
+
+
+def test_a_crash_of_ours_leaves_a_traceback_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    bench = raising(ZeroDivisionError("a bug"))
+    lease = bench.lease()
+
+    bench.run(lease)
+
+    (line,) = [one for one in caplog.records if one.message == "attempt_crashed"]
+    assert line.exc_info is not None
+    assert vars(line)["job_id"] == str(lease.job.id)
+
+
+def test_a_failure_that_was_foreseen_leaves_none(caplog: pytest.LogCaptureFixture) -> None:
+    bench = raising(Transient("not now"))
+
+    bench.run(bench.lease())
+
+    assert "attempt_crashed" not in caplog.messages
+
+
+def test_a_picture_that_cannot_be_read_fails_for_good() -> None:
+    bench = Bench()
+    bench.artifacts.put(input_key("default", DIGEST), b"no picture", media_type="image/png")
+    lease = bench.lease()
+
+    bench.run(lease)
+
+    job = bench.job(lease)
+    assert job.state is JobState.FAILED
+    assert job.failure is not None
+    assert job.failure.code == "unusable_picture"
+    assert "picture 1" in job.failure.message
+
+
+def test_an_input_that_is_gone_fails_for_good() -> None:
+    bench = Bench()
+    bench.artifacts.delete([input_key("default", DIGEST)])
+    lease = bench.lease()
+
+    bench.run(lease)
+
+    job = bench.job(lease)
+    assert job.state is JobState.FAILED
+    assert job.failure is not None
+    assert job.failure.code == "no_such_artifact"
+
+
+@pytest.mark.parametrize("call", ["get", "put"])
+def test_a_short_outage_of_the_bucket_is_waited_for(call: str) -> None:
+    bench = Bench(patience=5.0)
+    bench.bucket.shut(call, times=3)
+    lease = bench.lease()
+
+    verdict = bench.run(lease)
+
+    assert verdict is Verdict.SUCCEEDED
+    assert bench.job(lease).attempt == 1
+    assert bench.bucket.refused == [call] * 3
+
+
+def test_a_long_outage_of_the_bucket_costs_no_job_its_budget() -> None:
+    bench = Bench()
+    bench.bucket.shut("get", "put", "exists")
+    lease = bench.lease()
+
+    verdict = bench.run(lease)
+
+    job = bench.job(lease)
+    assert verdict is Verdict.HANDED_BACK
+    assert (job.state, job.failures) == (JobState.QUEUED, 0)
+
+
+def test_an_object_that_fails_while_the_bucket_answers_is_bounded_by_the_budget() -> None:
+    bench = Bench()
+    bench.bucket.shut("get")
+    lease = bench.lease()
+
+    verdict = bench.run(lease)
+
+    job = bench.job(lease)
+    assert verdict is Verdict.FAILED
+    assert (job.state, job.failures) == (JobState.QUEUED, 1)
+
+
+def test_a_cancel_is_obeyed_within_a_step() -> None:
+    steps: list[int] = []
+
+    def cancel(_request: EditRequest, step: int) -> None:
+        steps.append(step)
+        if step == 2:
+            bench.ledger.cancel(lease.job.id, who="caller")
+            bench.keeper.renew()
+
+    bench = Bench(cancel)
+    lease = bench.lease()
+
+    verdict = bench.run(lease)
+
+    assert verdict is Verdict.CANCELLED
+    assert bench.job(lease).state is JobState.CANCELLED
+    assert steps == [1, 2]
+    assert bench.outputs() == []
+
+
+def test_a_cancel_ends_the_wait_for_the_bucket() -> None:
+    bench = Bench(patience=60.0)
+    bench.bucket.shut("get")
+    lease = bench.lease()
+    thread = Thread(target=bench.run, args=[lease])
+    thread.start()
+    eventually(lambda: "get" in bench.bucket.refused)
+
+    bench.ledger.cancel(lease.job.id, who="caller")
+    bench.keeper.renew()
+    thread.join(timeout=10)
+
+    assert bench.job(lease).state is JobState.CANCELLED
+
+
+def test_a_cancel_ends_the_wait_for_the_card() -> None:
+    bench = Bench()
+    lease, place = bench.lease(), bench.gate.admit()
+    assert place is not None
+    with bench.card.taken(lambda: None):
+        thread = Thread(target=bench.runner.run, args=[lease, place])
+        thread.start()
+        eventually(lambda: len(bench.keeper.held()) == 1)
+        bench.ledger.cancel(lease.job.id, who="caller")
+        bench.keeper.renew()
+        thread.join(timeout=10)
+
+        assert bench.job(lease).state is JobState.CANCELLED
+
+
+def test_an_attempt_past_its_limit_fails_with_that_code() -> None:
+    clock = Clock()
+
+    def dawdle(_request: EditRequest, _step: int) -> None:
+        clock.advance(timedelta(seconds=30))
+        bench.keeper.renew()
+
+    bench = Bench(dawdle, ledger=MemoryLedger(clock))
+    lease = bench.lease(new(run_limit=timedelta(seconds=45)))
+
+    verdict = bench.run(lease)
+
+    job = bench.job(lease)
+    assert verdict is Verdict.FAILED
+    assert (job.state, job.failures) == (JobState.QUEUED, 1)
+    assert job.failure is not None
+    assert job.failure.code == "run_limit"
+
+
+def test_a_lost_lease_publishes_nothing() -> None:
+    def lose(_request: EditRequest, step: int) -> None:
+        if step == 1:
+            bench.ledger.hand_back(lease, why="somebody else's")
+            bench.ledger.claim(lease.job.id, OTHER, lease=LEASE)
+            bench.keeper.renew()
+
+    bench = Bench(lose)
+    lease = bench.lease()
+
+    verdict = bench.run(lease)
+
+    job = bench.job(lease)
+    assert verdict is Verdict.LOST
+    assert (job.state, job.attempt, job.holder) == (JobState.RUNNING, 2, OTHER.holder)
+    assert bench.outputs() == []
+
+
+def test_a_lease_lost_unnoticed_is_refused_at_the_end() -> None:
+    def lose(_request: EditRequest, step: int) -> None:
+        if step == 1:
+            bench.ledger.hand_back(lease, why="somebody else's")
+
+    bench = Bench(lose)
+    lease = bench.lease()
+
+    verdict = bench.run(lease)
+
+    assert verdict is Verdict.LOST
+    assert bench.job(lease).state is JobState.QUEUED
+    assert bench.job(lease).result is None
+
+
+def test_a_job_is_handed_back_uncounted() -> None:
+    def drain(_request: EditRequest, _step: int) -> None:
+        bench.keeper.give_back("the worker is ending")
+
+    bench = Bench(drain)
+    lease = bench.lease()
+
+    verdict = bench.run(lease)
+
+    job = bench.job(lease)
+    assert verdict is Verdict.HANDED_BACK
+    assert (job.state, job.failures) == (JobState.QUEUED, 0)
+    assert bench.ledger.history(job.id)[-1].why == "the worker is ending"
+
+
+def test_a_drain_ends_the_wait_for_the_bucket_uncounted() -> None:
+    bench = Bench(patience=60.0)
+    bench.bucket.shut("put")
+    lease = bench.lease()
+    thread = Thread(target=bench.run, args=[lease])
+    thread.start()
+    eventually(lambda: "put" in bench.bucket.refused)
+
+    bench.keeper.give_back("the worker is ending")
+    thread.join(timeout=10)
+
+    assert (bench.job(lease).state, bench.job(lease).failures) == (JobState.QUEUED, 0)
+
+
+# ---- the end of an attempt while the ledger is away
+
+
+@pytest.mark.parametrize(("call", "error"), [("complete", None), ("fail", Transient("not now"))])
+def test_an_ending_waits_for_the_ledger(call: str, error: Exception | None) -> None:
+    bench = Bench() if error is None else raising(error)
+    bench.keeper.is_away = True
+    bench.books.shut(call, times=5)
+    lease = bench.lease()
+
+    verdict = bench.run(lease)
+
+    assert verdict is (Verdict.FAILED if error else Verdict.SUCCEEDED)
+    assert bench.job(lease).state is (JobState.QUEUED if error else JobState.SUCCEEDED)
+    assert bench.books.refused == [call] * 5
+
+
+def test_an_ending_that_a_living_ledger_refuses_is_given_up() -> None:
+    bench = Bench()
+    bench.books.shut("complete")
+    lease = bench.lease()
+
+    verdict = bench.run(lease)
+
+    assert verdict is Verdict.LOST
+    assert bench.job(lease).state is JobState.RUNNING
+    assert bench.keeper.held() == []
+
+
+# ---- a card that only a new process heals
+
+
+def test_a_fatal_error_of_the_card_is_the_process_s_too() -> None:
+    bench = raising(WorkerFatal("the card fell off the bus"))
+    lease = bench.lease()
+
+    verdict = bench.run(lease)
+
+    job = bench.job(lease)
+    assert verdict is Verdict.WORKER_FATAL
+    assert (job.state, job.failures) == (JobState.QUEUED, 1)
+    assert bench.card.is_broken
+
+
+def test_it_stays_fatal_when_the_ledger_cannot_be_told() -> None:
+    bench = raising(WorkerFatal("the card fell off the bus"))
+    bench.books.shut("fail")
+
+    verdict = bench.run(bench.lease())
+
+    assert verdict is Verdict.WORKER_FATAL
+
+
+def test_the_next_job_is_kept_from_a_broken_card_and_handed_back_uncounted() -> None:
+    bench = Bench()
+    bench.card.is_broken = True
+    lease = bench.lease()
+
+    verdict = bench.run(lease)
+
+    assert verdict is Verdict.HANDED_BACK
+    assert (bench.job(lease).state, bench.job(lease).failures) == (JobState.QUEUED, 0)
+
+
+def test_nothing_of_a_failed_edit_outlives_it() -> None:
+    """What its frames hold may be gigabytes on the card."""
+    alive: list[bool] = []
+
+    class Latents:
+        def __del__(self) -> None:
+            ended.set()
+
+    def fault(_request: EditRequest, _step: int) -> None:
+        latents = Latents()
+        bench.keeper.held()[0].order(Order.CANCEL, "never mind")
+        bench.keeper.held()[0].check()
+        del latents
+
+    class Watched(MemoryLedger):
+        def confirm_cancel(self, lease: Lease) -> Job:
+            alive.append(not ended.is_set())
+            return super().confirm_cancel(lease)
+
+    ended = Event()
+    bench = Bench(fault, ledger=Watched())
+
+    bench.run(bench.lease())
+
+    assert alive == [False]
