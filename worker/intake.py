@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -38,11 +38,14 @@ class Intake:
     gate: Gate
     lease: timedelta
     on_fatal: Callable[[], None]  #: called after a verdict that only a new process heals
+    clock: Callable[[], float] = time.monotonic
     messages: int = 0  #: jobs in hand that came by a message
+    _patience: float = PATIENCE
     _done: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
+        self._since = self.clock()  # how long the gate is open, or nothing was found
         self._pool = ThreadPoolExecutor(MAX_AFTER + 2, thread_name_prefix="attempt")
         self._thread = threading.Thread(target=self._help_ourselves, name="intake", daemon=True)
 
@@ -71,26 +74,35 @@ class Intake:
                 self._work(lease, place)
 
     def _help_ourselves(self) -> None:
-        """Cards work without Redis: with the gate open and no message, claim the next job."""
-        opened, patience = time.monotonic(), PATIENCE
         while not self._done.wait(LOOK):
-            now = time.monotonic()
-            if not self.gate.is_open:
-                opened, patience = now, PATIENCE
-            elif now - opened >= patience:
-                found = self._claim_next()
-                opened, patience = time.monotonic(), PATIENCE if found else IDLE
+            try:
+                self.look()
+            except Exception:
+                # Without this thread the card would depend on Redis.
+                log.exception("intake_crashed")
+
+    def look(self) -> None:
+        """Cards work without Redis: with the gate open and no message, claim the next job."""
+        now = self.clock()
+        if not self.gate.is_open:
+            self._since, self._patience = now, PATIENCE
+        elif now - self._since >= self._patience:
+            self._since, self._patience = now, IDLE
+            if self._claim_next():
+                self._patience = PATIENCE
 
     def _claim_next(self) -> bool:
-        place = self.gate.admit()
-        if place is None:
-            return False
-        lease = self._quietly(lambda: self.ledger.claim_next(self.worker, lease=self.lease))
-        if lease is None:
-            self.gate.left(place)
-            return False
-        self._pool.submit(self._admitted, lease, place)
-        return True
+        with ExitStack() as stack:
+            place = self.gate.admit()
+            if place is None:
+                return False
+            stack.enter_context(place)
+            lease = self._quietly(lambda: self.ledger.claim_next(self.worker, lease=self.lease))
+            if lease is None:
+                return False
+            self._pool.submit(self._admitted, lease, place)
+            stack.pop_all()  # the attempt leaves the place
+            return True
 
     def _admitted(self, lease: Lease, place: Place) -> None:
         with place:
@@ -115,5 +127,5 @@ class Intake:
         try:
             return ask()
         except Unavailable as error:
-            log.warning("ledger_away", extra={"reason": str(error)})
+            log.debug("ledger_away", extra={"reason": str(error)})  # the keeper tells it once
             return None
