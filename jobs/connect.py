@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from jobs.celery_dispatch import CeleryDispatcher
 from jobs.postgres.connection import Database
 from jobs.postgres.ledger import PostgresLedger
-from jobs.postgres.migrate import check_schema, migrate
 from jobs.s3 import S3Store
 from jobs.settings import Settings
 
@@ -23,12 +22,16 @@ class Services:
 
     def init(self) -> str:
         """Make the schema and the bucket; return the schema's revision."""
+        from jobs.postgres.migrate import migrate  # noqa: PLC0415 - Alembic takes long to import
+
         revision = migrate(self.database)
         self.artifacts.make_bucket()
         return revision
 
     def check(self) -> None:
         """Raise ``SchemaMismatch`` or ``Unavailable`` unless ledger and schema are there."""
+        from jobs.postgres.migrate import check_schema  # noqa: PLC0415 - as above
+
         check_schema(self.database)
 
     def close(self) -> None:

@@ -30,7 +30,7 @@ def keyed(new: NewJob, models: Sequence[ServedModel]) -> Keyed | JobsError:
 
     A caller who gives no key gets one from the content and the model's revision, so that
     running a whole pipeline again costs nothing; who gives no seed gets one from the same
-    content, so that the same request makes the same picture.
+    content, so that the same request makes the same picture (and a salt another one).
     """
     served = serving(new, models)
     if isinstance(served, JobsError):
@@ -46,7 +46,7 @@ def keyed(new: NewJob, models: Sequence[ServedModel]) -> Keyed | JobsError:
         key=f"{DERIVED_KEY}{salted}" if new.idempotency_key is None else new.idempotency_key,
         derived=derived,
         fingerprint=new.request.content(),
-        seed=int(content[:16], 16) & MAX_SEED if seed is None else seed,
+        seed=int(salted[:16], 16) & MAX_SEED if seed is None else seed,
     )
 
 

@@ -15,26 +15,25 @@ from enum import IntEnum, StrEnum
 from typing import Any, Final, NewType, Self
 from uuid import UUID
 
+from jobs.checks import check_instruction, check_negative, check_text, checked_name
 from jobs.errors import FailureClass, InvalidRequest
 from jobs.states import JobState
 
 JobId = NewType("JobId", UUID)
 ArtifactKey = NewType("ArtifactKey", str)
 
-MAX_INSTRUCTION_CHARS: Final = 2_000  # the text encoder's window is 1,024 tokens
 MAX_PICTURES: Final = 3  # what the model was trained on
 MIN_STEPS: Final = 2  # the model's scheduler divides by zero at one
 MAX_STEPS: Final = 200
 MAX_SIDE: Final = 4_096  # pixels of an output
 MAX_SEED: Final = 2**53 - 1  # what every reader of JSON keeps exactly (RFC 8259, section 6)
 MAX_FAILURES: Final = 3  # attempts that may end badly before a job is a dead letter
+MAX_SPAN: Final = timedelta(days=3_650)  # of a deadline or a limit
 DEFAULT_MODEL: Final = "qwen-image-edit-2509"
 DEFAULT_TENANT: Final = "default"
 DERIVED_KEY: Final = "content:"  # begins the keys of jobs whose callers gave none
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_MARK = re.compile(r"<\|[a-z_]{1,40}\|>")  # <|image_pad|> and its kin
 _SIZE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
 
 
@@ -82,15 +81,6 @@ def canonical_digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def checked_name(what: str, value: str) -> str:
-    """A tenant's, model's or profile's name: safe in keys, queues and URLs."""
-    if not _NAME.fullmatch(value):
-        raise InvalidRequest(
-            f"{what}: letters, digits, '.', '_' and '-', at most 100, got {value[:120]!r}"
-        )
-    return value
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EditRequest:
     """One picture to make: source pictures, an instruction and how to run it.
@@ -123,11 +113,16 @@ class EditRequest:
             raise InvalidRequest(f"steps: {MIN_STEPS} to {MAX_STEPS}, got {self.steps}")
         if self.true_cfg_scale is not None and not 1.0 <= self.true_cfg_scale <= 20.0:
             raise InvalidRequest(f"true_cfg_scale: 1 to 20, got {self.true_cfg_scale}")
-        if self.negative is not None and len(self.negative) > MAX_INSTRUCTION_CHARS:
-            raise InvalidRequest(
-                f"negative: at most {MAX_INSTRUCTION_CHARS} characters, got {len(self.negative)}"
-            )
+        check_negative(self.negative)
         self.wanted_size()
+
+    @classmethod
+    def recorded(cls, **values: Any) -> Self:  # noqa: ANN401 - every field, by name
+        """A request that the ledger took when it was valid: a limit may have changed since."""
+        request = object.__new__(cls)
+        for name, value in values.items():
+            object.__setattr__(request, name, value)
+        return request
 
     def _check_pictures(self) -> None:
         if not 1 <= len(self.pictures) <= MAX_PICTURES:
@@ -163,21 +158,6 @@ class EditRequest:
         }
 
 
-def check_instruction(instruction: str) -> None:
-    """Raise ``InvalidRequest`` unless it is 1 to 2,000 characters of text."""
-    if not instruction.strip():
-        raise InvalidRequest("instruction: empty; say what to change")
-    if len(instruction) > MAX_INSTRUCTION_CHARS:
-        raise InvalidRequest(
-            f"instruction: at most {MAX_INSTRUCTION_CHARS} characters, got {len(instruction)}"
-        )
-    if "\x00" in instruction:
-        raise InvalidRequest("instruction: contains a NUL character")
-    mark = _MARK.search(instruction)
-    if mark is not None:
-        raise InvalidRequest(f"instruction: {mark[0]} is a mark of the model's own language")
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewJob:
     """What a caller hands in: a request and how it is to be treated."""
@@ -209,14 +189,18 @@ class NewJob:
             raise InvalidRequest(f"idempotency key: {DERIVED_KEY!r} begins keys that are derived")
         if self.batch is not None and not 1 <= len(self.batch) <= 255:
             raise InvalidRequest("batch: 1 to 255 characters")
+        check_text("idempotency key", self.idempotency_key)
+        check_text("batch", self.batch)
+        for name, value in self.metadata.items():
+            check_text(f"metadata {name!a}", f"{name}{value}")
         if not 1 <= self.max_failures <= 100:
             raise InvalidRequest(f"max_failures: 1 to 100, got {self.max_failures}")
         if len(json.dumps(dict(self.metadata))) > 8_192:
             raise InvalidRequest("metadata: at most 8 KiB as JSON")
         for what in ("start_within", "run_limit", "keep_for"):
             span = getattr(self, what)
-            if span is not None and span <= timedelta(0):
-                raise InvalidRequest(f"{what}: must be longer than nothing, got {span}")
+            if span is not None and not timedelta(0) < span <= MAX_SPAN:
+                raise InvalidRequest(f"{what}: more than nothing, at most {MAX_SPAN}, got {span}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

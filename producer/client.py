@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from datetime import timedelta
 from typing import Any, Final, Self
 
 from jobs.artifacts import ArtifactStore
+from jobs.checks import check_instruction
 from jobs.dispatch import Dispatcher
 from jobs.errors import InvalidRequest, JobNotFound, JobsError, NoResult, Timeout, Unavailable
 from jobs.ledger import JobFilter, Ledger, Move, Submitted
@@ -28,7 +28,6 @@ from jobs.model import (
     OutputFormat,
     Priority,
     Result,
-    check_instruction,
 )
 from jobs.reconciler import Reconciler
 from jobs.states import JobState
@@ -41,8 +40,6 @@ PAGE: Final = 1_000  # jobs read in one statement
 FIRST_POLL: Final = 0.05  # seconds
 LONGEST_POLL: Final = 1.0  # seconds
 LINK_FOR: Final = timedelta(hours=1)
-
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,7 +170,6 @@ class Client:
 
     def _new_job(self, edit: Edit) -> NewJob:
         check_instruction(edit.instruction)
-        _check_text(edit)
         if not 1 <= len(edit.pictures) <= MAX_PICTURES:
             names = ", ".join(picture.name for picture in edit.pictures)
             raise InvalidRequest(
@@ -294,20 +290,6 @@ class Client:
     def cancel(self, job_id: JobId, *, who: str = "caller") -> Job:
         """Idempotent.  A running job stops within one step; a finished one stays as it is."""
         return self.ledger.cancel(job_id, who=who)
-
-
-def _check_text(edit: Edit) -> None:
-    """What Postgres cannot store must not reach the transaction that others share."""
-    texts = {
-        "instruction": edit.instruction,
-        "negative": edit.negative,
-        "idempotency key": edit.idempotency_key,
-        "batch": edit.batch,
-        **{f"metadata {name!a}": f"{name}{value}" for name, value in edit.metadata.items()},
-    }
-    for what, text in texts.items():
-        if text and _UNSTORABLE.search(text):
-            raise InvalidRequest(f"{what}: contains a NUL character or half a surrogate pair")
 
 
 def _announced(job: Job) -> Result:

@@ -63,7 +63,7 @@ def job_of(row: RowMapping) -> Job:
 
 def request_of(row: RowMapping) -> EditRequest:
     parameters = dict(row["parameters"])
-    return EditRequest(
+    return EditRequest.recorded(
         pictures=tuple(row["pictures"]),
         instruction=row["instruction"],
         model=row["model"],

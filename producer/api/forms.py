@@ -10,8 +10,9 @@ from fastapi import UploadFile
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, Json
 
 from jobs import pictures
+from jobs.checks import MAX_INSTRUCTION_CHARS
 from jobs.errors import InvalidRequest
-from jobs.model import MAX_INSTRUCTION_CHARS, MAX_PICTURES, OutputFormat, Priority
+from jobs.model import MAX_PICTURES, OutputFormat, Priority
 from producer.client import REQUEST, Edit
 from producer.inputs import Picture
 

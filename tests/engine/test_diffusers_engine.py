@@ -251,8 +251,6 @@ def test_the_librarys_areas_are_restored(
             {"negative": "很" * 1000, "true_cfg_scale": 2.0},
             r"negative: at most 955 tokens, got \d{4}",
         ),
-        ({"instruction": "a <|image_pad|>"}, r"instruction: contains <\|image_pad\|>"),
-        ({"steps": 1}, "steps: at least 2, got 1"),
         ({"profile": "best"}, "profile: one of quality, balanced, fast, got 'best'"),
     ],
 )
@@ -265,6 +263,16 @@ def test_a_request_that_cannot_be_run_is_refused_for_good(
 ) -> None:
     with pytest.raises(Permanent, match=message):
         edited(engine, ask(**choices), product)
+
+
+def test_a_mark_of_the_template_that_came_past_submit_is_refused(
+    engine: DiffusersEngine, ask: Ask, product: Image.Image
+) -> None:
+    fields = {name: getattr(ask(), name) for name in EditRequest.__slots__}
+    smuggled = EditRequest.recorded(**{**fields, "instruction": "a <|image_pad|>"})
+
+    with pytest.raises(Permanent, match=r"instruction: contains <\|image_pad\|>"):
+        edited(engine, smuggled, product)
 
 
 @pytest.mark.parametrize(

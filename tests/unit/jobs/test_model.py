@@ -70,6 +70,9 @@ def test_what_decides_the_picture_decides_the_content() -> None:
         {"max_failures": 0},
         {"metadata": {"sku": "x" * 9000}},
         {"run_limit": timedelta(0)},
+        {"start_within": timedelta(days=200_000_000)},
+        {"batch": "a\x00b"},
+        {"metadata": {"sku": "\ud800"}},
     ],
 )
 def test_a_job_that_could_not_be_kept_cannot_be_built(changes: dict[str, Any]) -> None:
@@ -82,3 +85,12 @@ def test_ids_made_later_sort_later() -> None:
 
     assert ids == sorted(set(ids))
     assert {one.version for one in ids} == {7}
+
+
+def test_a_recorded_request_is_readable_though_a_limit_was_tightened() -> None:
+    values = {name: getattr(request(), name) for name in EditRequest.__slots__}
+
+    recorded = EditRequest.recorded(**{**values, "steps": 1})
+
+    assert recorded.steps == 1
+    assert EditRequest.recorded(**values) == request()

@@ -101,8 +101,6 @@ class DiffusersEngine:
             raise Permanent(f"pictures: 1 to {row.max_pictures}, got {len(pictures)}")
         for number, picture in enumerate(pictures, start=1):
             _check_picture(number, picture, row.max_aspect)
-        if request.steps is not None and request.steps < row.min_steps:
-            raise Permanent(f"steps: at least {row.min_steps}, got {request.steps}")
         self._check_text("instruction", request.instruction)
         if request.negative is not None:
             self._check_text("negative", request.negative)
