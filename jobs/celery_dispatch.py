@@ -90,9 +90,9 @@ class CeleryDispatcher:
         with self._gate():
             ready: Any = self._redis.lrange(queue, 0, -1)
             delivered: Any = self._redis.hvals(UNACKED)
-        messages = [json.loads(raw) for raw in ready]
-        messages += [message for message, _exchange, _key in map(json.loads, delivered)]
-        return {JobId(UUID(message["headers"]["id"])) for message in messages}
+        named = [_named(raw) for raw in ready]
+        named += [_named(raw, wrapped=True) for raw in delivered]
+        return {job_id for job_id in named if job_id is not None}
 
     @contextmanager
     def _gate(self) -> Iterator[None]:
@@ -105,3 +105,14 @@ class CeleryDispatcher:
             self.breaker.failed()
             raise Unavailable(f"Redis at {self.where}: {type(error).__name__}") from error
         self.breaker.succeeded()
+
+
+def _named(raw: bytes, *, wrapped: bool = False) -> JobId | None:
+    """The job of a message; ``None`` if it is none of ours, which must not stop a reconciler."""
+    try:
+        message = json.loads(raw)
+        if wrapped:  # as kombu keeps those that were delivered
+            message, _exchange, _routing_key = message
+        return JobId(UUID(message["headers"]["id"]))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
