@@ -11,6 +11,7 @@ from uuid import UUID
 
 from celery import Celery, bootsteps
 from celery.worker import WorkController, state
+from celery.worker.control import Panel
 from kombu import Queue
 
 from jobs.celery_dispatch import make_app
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: How often Celery's event loop asks again whether it may take a message: seconds.
 ASK_EVERY: Final = 0.02
+#: A loop that ended begins anew after so many seconds.
+PAUSE: Final = 2.0
 
 
 class GateStep(bootsteps.StartStopStep):
@@ -50,11 +53,14 @@ class GateStep(bootsteps.StartStopStep):
 class Consumer:
     """Consumes one queue in a thread of its own, for as long as the process lives."""
 
-    def __init__(self, redis_url: str, *, queue: str, name: str, intake: Intake) -> None:
+    def __init__(
+        self, redis_url: str, *, queue: str, name: str, intake: Intake, drain: Callable[[], None]
+    ) -> None:
         self.app = make_app(redis_url)
         self.app.conf.task_queues = [Queue(queue)]
         self.app.conf.task_default_queue = queue
         register(self.app, intake.message)
+        obey_shutdown(drain)
         step = type(
             "OurGate",
             (GateStep,),
@@ -62,18 +68,24 @@ class Consumer:
         )
         self.app.steps["consumer"].add(step)
         self.name = name
-        self._controller: Any = None
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def is_alive(self) -> bool:
-        return self._thread.is_alive()
-
     def _run(self) -> None:
+        """Celery ends its loop at whatever it did not foresee, such as a message of garbage."""
+        while True:
+            try:
+                self._consume()
+            except Exception:
+                log.exception("consumer_crashed")
+            log.warning("consumer_ended", extra={"again_in": PAUSE})
+            threading.Event().wait(PAUSE)
+
+    def _consume(self) -> None:
         """Signals and their handlers are the process's own; Celery installs none here."""
-        self._controller = WorkController(
+        WorkController(
             app=self.app,
             hostname=self.name,
             pool_cls="threads",
@@ -81,8 +93,7 @@ class Consumer:
             without_gossip=True,
             without_mingle=True,
             quiet=True,
-        )
-        self._controller.start()
+        ).start()
 
 
 def register(app: Celery, work_on: Callable[[JobId], None]) -> None:
@@ -91,6 +102,20 @@ def register(app: Celery, work_on: Callable[[JobId], None]) -> None:
     @app.task(name=EDIT_IMAGE)
     def edit_image(job_id: str) -> None:
         work_on(JobId(UUID(job_id)))
+
+
+def obey_shutdown(drain: Callable[[], None]) -> None:
+    """Flower's button and ``celery control shutdown`` drain this process.
+
+    Celery's own answer would end the consumer alone, and the process would work on.
+    """
+
+    def shutdown(_state: object, **_options: object) -> dict[str, str]:
+        """Drain, then exit."""
+        drain()
+        return {"ok": "draining"}
+
+    Panel.register(shutdown)
 
 
 def _nothing() -> None:

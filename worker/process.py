@@ -84,6 +84,7 @@ class WorkerProcess:
             queue=engine.model.queue,
             name=f"{engine.model.name}@{self.info.holder}",
             intake=self.intake,
+            drain=self._end,
         )
         self.reconciler = Reconciler(ledger=ledger, dispatcher=services.dispatcher)
         self.exit = Exit.DRAINED
@@ -156,7 +157,7 @@ class WorkerProcess:
 
         def heard(_number: int, _frame: object) -> None:
             self._signals += 1
-            self._wake.put(None)
+            self._end()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, heard)
@@ -164,6 +165,10 @@ class WorkerProcess:
     def _fatal(self) -> None:
         """The card is lost to this process: finish what is off the card, then end."""
         self.exit = Exit.FATAL
+        self._end()
+
+    def _end(self) -> None:
+        """From any thread or handler: drain, then exit."""
         self._wake.put(None)
 
     def _tick(self) -> None:

@@ -1,0 +1,71 @@
+"""Celery's side of a worker: it may end or lose Redis, and is there again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import redis
+
+from jobs.model import Job
+from jobs.states import JobState
+from tests.faults.scene import Scene
+from tests.faults.test_redis_away import refusing
+from tests.services import eventually
+
+SOON = timedelta(seconds=60)
+
+
+def done(scene: Scene, instruction: str) -> Job:
+    job = scene.client.wait(scene.submit(instruction).id, timeout=SOON)
+    assert job.state is JobState.SUCCEEDED
+    return job
+
+
+def eventually_consumes(scene: Scene, job: Job) -> None:
+    """A message of a job that is done changes nothing, so only a consumer can remove it."""
+    dispatcher = scene.services.dispatcher
+    eventually(dispatcher.ready, within=SOON)
+    dispatcher.dispatch(job.queue, [job.id])
+    eventually(lambda: not dispatcher.waiting(job.queue), within=SOON)
+
+
+def test_a_worker_starts_and_works_without_redis_and_consumes_once_it_is_back(
+    scene: Scene,
+) -> None:
+    with refusing(scene.servers):
+        scene.worker()
+        job = done(scene, "nobody can tell you")
+
+    eventually_consumes(scene, job)
+
+
+def test_a_message_of_garbage_ends_no_consumer(scene: Scene) -> None:
+    worker = scene.worker()
+    job = done(scene, "before")
+    redis.Redis.from_url(scene.servers.redis.url).lpush(job.queue, "no JSON", '{"no": "message"}')
+
+    eventually_consumes(scene, job)
+
+    assert worker.process.poll() is None
+
+
+def test_a_consumer_survives_cut_connections(scene: Scene) -> None:
+    scene.worker()
+    job = done(scene, "before")
+    for _ in range(3):
+        redis.Redis.from_url(scene.servers.redis.url).client_kill_filter(_type="normal")
+        eventually_consumes(scene, job)
+
+    done(scene, "after")
+
+
+def test_flower_s_shutdown_drains_the_worker(scene: Scene) -> None:
+    worker = scene.worker(steps=10, step_seconds=0.1)
+    job = scene.submit("let me finish")
+    scene.eventually_running(job.id)
+
+    scene.services.dispatcher.app.control.shutdown()
+    code = worker.process.wait(timeout=30)
+
+    assert code == 0
+    assert scene.client.status(job.id).state is JobState.SUCCEEDED
