@@ -71,7 +71,7 @@ class Intake:
         with self._counted(), place:
             lease = self._quietly(lambda: self.ledger.claim(job_id, self.worker, lease=self.lease))
             if lease is not None:
-                self._work(lease, place)
+                self._work(lease, place, came_by="message")
 
     def _help_ourselves(self) -> None:
         while not self._done.wait(LOOK):
@@ -106,10 +106,10 @@ class Intake:
 
     def _admitted(self, lease: Lease, place: Place) -> None:
         with place:
-            self._work(lease, place)
+            self._work(lease, place, came_by="claim")
 
-    def _work(self, lease: Lease, place: Place) -> None:
-        if self.runner.run(lease, place) is Verdict.WORKER_FATAL:
+    def _work(self, lease: Lease, place: Place, *, came_by: str) -> None:
+        if self.runner.run(lease, place, came_by=came_by) is Verdict.WORKER_FATAL:
             self.on_fatal()
 
     @contextmanager

@@ -60,7 +60,7 @@ class Runner:
     patience: float = PATIENCE
     pauses: Callable[[], Iterator[float]] = pauses  #: seconds between tries in place
 
-    def run(self, lease: Lease, place: Place) -> Verdict:
+    def run(self, lease: Lease, place: Place, *, came_by: str = "hand") -> Verdict:
         """Never raises: every ending is a verdict, a move in the ledger and a log line."""
         began = time.monotonic()
         with self.keeper.keep(lease) as held:
@@ -73,6 +73,7 @@ class Runner:
             extra={
                 "job_id": str(lease.job.id),
                 "attempt": lease.attempt,
+                "came_by": came_by,
                 "verdict": verdict.value,
                 **({"why": why} if why else {}),
                 "seconds": seconds,
