@@ -9,7 +9,7 @@ from typing import Final
 from jobs.errors import JobsError, ModelNotServed
 from jobs.model import DERIVED_KEY, MAX_SEED, NewJob, ServedModel, canonical_digest
 
-#: Where jobs wait whose model no worker has offered yet; every model has such a group.
+#: Where jobs wait whose model no worker has offered yet.  Whoever offers it first takes them over.
 UNSERVED_GROUP: Final = "default"
 
 

@@ -223,6 +223,7 @@ class KeyConformance:
 
         assert salted.created
         assert salted.job.id != first.id
+        assert salted.job.request.seed != first.request.seed
         assert accepted(ledger, new(salt="2026-01-01")).job == salted.job
 
     def test_a_salt_may_be_long(self, ledger: Ledger) -> None:

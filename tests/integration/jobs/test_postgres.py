@@ -103,7 +103,6 @@ NONSENSE = {
     "a result that changes": (JobState.SUCCEEDED, {"result": {"key": "other"}}),
     "a result that goes away": (JobState.SUCCEEDED, {"result": null()}),
     "an attempt after the end": (JobState.SUCCEEDED, {"attempt": job.c.attempt + 1}),
-    "an attempt that falls": (JobState.RUNNING, {"attempt": job.c.attempt - 1}),
     "an attempt without a lease": (JobState.RUNNING, {"lease_expires_at": null()}),
     "an attempt without a holder": (JobState.RUNNING, {"holder": null()}),
     "a result before the end": (JobState.RUNNING, {"result": {"key": "k"}}),
@@ -138,6 +137,13 @@ def test_a_job_cannot_be_queued_beyond_its_budget(ledger: PostgresLedger) -> Non
 
     with pytest.raises(IntegrityError, match="queued_within_budget"):
         execute(ledger.database, requeue.values(state="queued", failures=1, **NOTHING))
+
+
+def test_an_attempt_never_falls(ledger: PostgresLedger) -> None:
+    found = ledger.hand_back(claimed(ledger), why="drain")
+
+    with pytest.raises(IntegrityError, match="attempt 0 after 1"):
+        execute(ledger.database, update(job).where(job.c.id == found.id).values(attempt=0))
 
 
 def test_a_state_is_one_of_five(ledger: PostgresLedger) -> None:
