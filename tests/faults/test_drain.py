@@ -1,0 +1,71 @@
+"""The end of a worker: bounded, and no job pays for it."""
+
+from __future__ import annotations
+
+import signal
+from datetime import timedelta
+from time import monotonic
+
+import pytest
+
+from jobs.states import JobState
+from tests.faults.scene import Scene
+from tests.services import eventually
+
+SOON = timedelta(seconds=60)
+
+
+def test_a_drain_s_time_limit_gives_the_jobs_back_uncounted(scene: Scene) -> None:
+    scene.environment["PACKSHOT_DRAIN_SECONDS"] = "0.5"
+    worker = scene.worker(steps=200, step_seconds=0.1)
+    job = scene.submit("too long for you")
+    scene.eventually_running(job.id)
+
+    worker.signal(signal.SIGTERM)
+    code = worker.process.wait(timeout=15)
+
+    job = scene.client.status(job.id)
+    assert code == 0
+    assert (job.state, job.attempt, job.failures) == (JobState.QUEUED, 1, 0)
+
+
+def test_a_job_stuck_on_the_card_is_given_back_all_the_same(scene: Scene) -> None:
+    worker = scene.worker(steps=2, step_seconds=600.0)
+    job = scene.submit("stuck")
+    eventually(lambda: scene.client.status(job.id).state is JobState.RUNNING)
+
+    worker.signal(signal.SIGTERM)
+    eventually(lambda: b"draining" in worker.log.read_bytes())
+    worker.signal(signal.SIGTERM)
+    code = worker.process.wait(timeout=30)
+
+    job = scene.client.status(job.id)
+    assert code == 0
+    assert (job.state, job.failures) == (JobState.QUEUED, 0)
+    assert b"attempt_stuck" in worker.log.read_bytes()
+
+
+def test_a_drain_while_jobs_pour_in_loses_no_claim(scene: Scene) -> None:
+    """A claim may be on its way when the gate closes."""
+    workers = [scene.worker(steps=2) for _ in range(2)]
+    ids = [scene.submit(f"one of many {one}").id for one in range(60)]
+    eventually(lambda: scene.client.status(ids[5]).state is JobState.SUCCEEDED, within=SOON)
+
+    workers[0].signal(signal.SIGTERM)
+    code = workers[0].process.wait(timeout=30)
+    done = scene.client.wait_all(ids, timeout=SOON)
+
+    assert code == 0
+    assert {(job.state, job.failures) for job in done} == {(JobState.SUCCEEDED, 0)}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_worker_ends_at_once(scene: Scene, number: signal.Signals) -> None:
+    worker = scene.worker()
+    began = monotonic()
+    worker.signal(number)
+    code = worker.process.wait(timeout=15)
+
+    assert code == 0
+    assert monotonic() - began < 3
+    assert scene.services.ledger.live_workers() == []
