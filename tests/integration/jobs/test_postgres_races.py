@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from jobs.ledger import Submitted
 from jobs.model import JobId
@@ -17,7 +17,6 @@ from jobs.postgres.attempts import claim_next
 from jobs.postgres.connection import Database
 from jobs.postgres.ledger import PostgresLedger
 from jobs.postgres.submit import submit
-from jobs.postgres.window import take_window
 from tests.conformance.scenes import (
     MINUTE,
     OTHER,
@@ -27,7 +26,6 @@ from tests.conformance.scenes import (
     claimed,
     new,
     several,
-    submitted,
 )
 from tests.services import eventually, let_pass_in
 
@@ -89,14 +87,21 @@ def test_a_submit_waits_for_the_one_that_has_its_key(ledger: PostgresLedger) -> 
     assert ids([second]) == ids([*first])
 
 
-def test_a_window_that_is_being_taken_is_left_alone(ledger: PostgresLedger) -> None:
-    submitted(ledger)
-    with ledger.database.begin() as held:
-        first = take_window(held, QUEUE, 5)
-        second = ledger.take_window(QUEUE, size=5)
+def test_two_that_count_the_same_window_do_not_both_fill_it(ledger: PostgresLedger) -> None:
+    ids = all_submitted(ledger, several(10))
+    calls, between = iter([partial(ledger.take_window, QUEUE, size=5)]), []
 
-    assert len(first) == 1
-    assert list(second) == []
+    def once_counted(*call: object) -> None:
+        """When the first has counted what stands, and has taken nothing yet."""
+        if "count(" in str(call[2]):
+            between.extend([take() for take in calls])
+
+    event.listen(ledger.database.engine, "after_cursor_execute", once_counted)
+    first = ledger.take_window(QUEUE, size=5)
+    event.remove(ledger.database.engine, "after_cursor_execute", once_counted)
+
+    assert list(first) == ids[:5]
+    assert between == [[]]
 
 
 def test_a_job_that_is_being_claimed_is_passed_over(ledger: PostgresLedger) -> None:

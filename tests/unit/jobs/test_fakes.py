@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -10,7 +12,8 @@ from jobs.artifacts import ArtifactStore
 from jobs.dispatch import Dispatcher
 from jobs.errors import NoSuchArtifact, Unavailable
 from jobs.model import ArtifactKey, new_job_id
-from jobs.testing import MemoryArtifacts, RecordingDispatcher
+from jobs.testing import MemoryArtifacts, MemoryLedger, RecordingDispatcher
+from tests.conformance.scenes import WORKER, all_submitted, at_once, several
 
 SHIRT, MUG = ArtifactKey("a/inputs/shirt"), ArtifactKey("a/inputs/mug")
 ONE, TWO = new_job_id(), new_job_id()
@@ -24,6 +27,27 @@ def store() -> MemoryArtifacts:
 @pytest.fixture
 def dispatcher() -> RecordingDispatcher:
     return RecordingDispatcher()
+
+
+@pytest.fixture
+def _hurried() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("_hurried")
+def test_a_ledger_in_memory_gives_one_lease_however_many_threads_ask() -> None:
+    ledger = MemoryLedger()
+    ledger.register(WORKER)
+    ids = all_submitted(ledger, several(300))
+
+    def claim_all() -> int:
+        return sum(ledger.claim(job_id, WORKER) is not None for job_id in ids)
+
+    assert sum(at_once([claim_all] * 4)) == 300
 
 
 def test_what_is_put_is_got(store: MemoryArtifacts) -> None:
