@@ -27,7 +27,7 @@ from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
@@ -40,6 +40,7 @@ MAX_PIXELS: Final = 64 * 2**20  # phones make 50 million
 MIN_SIDE: Final = 16  # pixels
 MAX_SIDE: Final = 16_384  # pixels
 MAX_ASPECT: Final = 8  # longer side ÷ shorter side
+PNG_XMP: Final = "XML:com.adobe.xmp"  # keyword of the chunk that holds it (XMP part 3)
 #: What shows through where a picture is transparent.
 BACKGROUND: Final = (255, 255, 255)
 
@@ -197,10 +198,25 @@ def decode(data: bytes, *, name: str) -> Image.Image:
     return upright
 
 
-def encode(image: Image.Image, output_format: OutputFormat, *, quality: int = 95) -> bytes:
-    """The picture as a file without metadata; the same pixels give the same bytes.
+def xmp_of(data: bytes, *, name: str) -> bytes | None:
+    """The XMP packet that the picture carries, as it is; from a stranger."""
+    kind, image = _opened(data, name)
+    with _refusing(name, kind):
+        packet = image.info.get("xmp") or image.info.get(PNG_XMP)
+    return packet.encode() if isinstance(packet, str) else packet
 
-    ``quality`` (1 to 100) is JPEG's and WebP's; PNG loses nothing.
+
+def encode(
+    image: Image.Image,
+    output_format: OutputFormat,
+    *,
+    quality: int = 95,
+    xmp: bytes | None = None,
+) -> bytes:
+    """The picture as a file; the same arguments give the same bytes.
+
+    ``quality`` (1 to 100) is JPEG's and WebP's; PNG loses nothing.  ``xmp`` is written as it
+    is; there is no other metadata.
     """
     colours, alpha = _split(image)
     plain = colours.convert("RGB")
@@ -212,13 +228,25 @@ def encode(image: Image.Image, output_format: OutputFormat, *, quality: int = 95
         case OutputFormat.PNG:
             # A noisy gradient of one megapixel, best of 5: levels 1, 3, 6 take 60, 139, 284 ms
             # for 1.11, 1.02, 0.94 MB.
-            plain.save(file, "PNG", compress_level=1)
+            plain.save(file, "PNG", compress_level=1, pnginfo=_png_info(xmp))
         case OutputFormat.JPEG:
             # 4:4:4: the edges of a product on white are what halved colour blurs first.
-            plain.save(file, "JPEG", quality=quality, subsampling="4:4:4")
+            plain.save(file, "JPEG", quality=quality, subsampling="4:4:4", **_xmp(xmp))
         case OutputFormat.WEBP:
-            plain.save(file, "WEBP", quality=quality)
+            plain.save(file, "WEBP", quality=quality, **_xmp(xmp))
     return file.getvalue()
+
+
+def _xmp(packet: bytes | None) -> dict[str, bytes]:
+    return {} if packet is None else {"xmp": packet}
+
+
+def _png_info(packet: bytes | None) -> PngInfo | None:
+    if packet is None:
+        return None
+    info = PngInfo()
+    info.add_itxt(PNG_XMP, packet.decode())
+    return info
 
 
 def _unusable(name: str, problem: str) -> UnusablePicture:
