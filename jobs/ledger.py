@@ -104,14 +104,15 @@ class Ledger(Protocol):
         """Call after the upload."""
 
     def models(self) -> Sequence[ServedModel]:
-        """Every model that a worker has ever offered, newest registration first."""
+        """Every model that a worker has ever offered: those of live workers first, then the
+        newest registration."""
 
     def live_workers(self) -> Sequence[WorkerInfo]: ...
 
     # ---- what a worker does
 
     def register(self, worker: WorkerInfo) -> None:
-        """Offer what this worker has loaded."""
+        """Offer what this worker has loaded; jobs that waited for it move to its queue."""
 
     def retire(self, worker_id: UUID) -> None:
         """This worker will claim no more."""

@@ -103,6 +103,8 @@ class EditRequest:
     format: OutputFormat = OutputFormat.PNG
 
     def __post_init__(self) -> None:
+        if self.true_cfg_scale is not None:  # 4 and 4.0 are the same request
+            object.__setattr__(self, "true_cfg_scale", float(self.true_cfg_scale))
         self._check_pictures()
         check_instruction(self.instruction)
         checked_name("model", self.model)

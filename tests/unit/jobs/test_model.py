@@ -50,6 +50,10 @@ def test_a_request_that_could_never_run_cannot_be_built(field: str, value: objec
     assert str(refused.value).startswith(field)
 
 
+def test_a_whole_number_is_the_same_scale() -> None:
+    assert request(true_cfg_scale=4).content() == request(true_cfg_scale=4.0).content()
+
+
 def test_what_decides_the_picture_decides_the_content() -> None:
     plain = request()
 
