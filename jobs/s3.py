@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+from xml.etree.ElementTree import ParseError
 
 import urllib3
 from minio import Minio
 from minio.deleteobjects import DeleteObject
-from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from minio.error import MinioException, S3Error
 
 from jobs.errors import BadSettings, NoSuchArtifact, Unavailable
 from jobs.model import ArtifactKey
@@ -20,7 +22,10 @@ from jobs.model import ArtifactKey
 CONNECT_TIMEOUT: Final = 3.0  # seconds
 READ_TIMEOUT: Final = 30.0  # seconds without a byte
 POOL: Final = 16  # connections kept open
+INIT: Final = ": run 'packshot init'"
 MISSING: Final = frozenset({"NoSuchKey", "NoSuchObject"})
+#: Between 3 and 63 of these; https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 #: Answers worth the SDK's own next try, a moment later.
 RETRIED: Final = (500, 502, 503, 504)
 
@@ -36,12 +41,11 @@ class S3Store:
     @classmethod
     def from_url(cls, url: str) -> Self:
         """From ``http(s)://ACCESS:SECRET@HOST[:PORT]/BUCKET``.  Raises ``BadSettings``."""
-        parts = urlsplit(url)
-        bucket = parts.path.strip("/")
-        complete = parts.hostname and parts.username and parts.password and bucket
-        if parts.scheme not in {"http", "https"} or not complete or "/" in bucket:
+        parts = _parts(url)
+        if parts is None:
             raise BadSettings("PACKSHOT_S3_URL: not of the form http://ACCESS:SECRET@HOST/BUCKET")
-        endpoint = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+        bucket = parts.path.strip("/")
+        endpoint = parts.netloc.rpartition("@")[2]
         client = Minio(
             endpoint,
             access_key=unquote(parts.username or ""),
@@ -61,8 +65,13 @@ class S3Store:
     def make_bucket(self) -> None:
         """Once, by ``packshot init``; a bucket that is there is fine."""
         with self._gate():
-            if not self.client.bucket_exists(self.bucket):
+            if self.client.bucket_exists(self.bucket):
+                return
+            try:
                 self.client.make_bucket(self.bucket)
+            except S3Error:  # unless somebody else made it just now
+                if not self.client.bucket_exists(self.bucket):
+                    raise
 
     def put(self, key: ArtifactKey, data: bytes, *, media_type: str) -> None:
         with self._gate():
@@ -84,8 +93,15 @@ class S3Store:
             with self._gate(key):
                 self.client.stat_object(self.bucket, key)
         except NoSuchArtifact:
+            self._check_bucket()  # an answer without a body does not tell the two apart
             return False
         return True
+
+    def _check_bucket(self) -> None:
+        with self._gate():
+            there = self.client.bucket_exists(self.bucket)
+        if not there:
+            raise Unavailable(f"S3 at {self.where}: NoSuchBucket{INIT}")
 
     def delete(self, keys: Sequence[ArtifactKey]) -> None:
         with self._gate():
@@ -106,7 +122,8 @@ class S3Store:
     def link(self, key: ArtifactKey, *, expires: timedelta, download_as: str | None = None) -> str:
         headers: dict[str, str | list[str] | tuple[str]] = {}
         if download_as:
-            headers["response-content-disposition"] = f'attachment; filename="{download_as}"'
+            name = quote(download_as, safe="")  # RFC 6266: any character, and no quotes to break
+            headers["response-content-disposition"] = f"attachment; filename*=UTF-8''{name}"
         with self._gate():
             return self.client.presigned_get_object(
                 self.bucket, key, expires=expires, response_headers=headers or None
@@ -120,14 +137,27 @@ class S3Store:
         except S3Error as error:
             if error.code in MISSING:
                 raise NoSuchArtifact(f"S3 at {self.where}: no object {key}") from error
-            hint = ": run 'packshot init'" if error.code == "NoSuchBucket" else ""
+            hint = INIT if error.code == "NoSuchBucket" else ""
             raise Unavailable(f"S3 at {self.where}: {error.code}{hint}") from error
-        except (ServerError, InvalidResponseError, MinioException) as error:
-            raise Unavailable(f"S3 at {self.where}: {error}") from error
+        except (MinioException, ParseError, UnicodeDecodeError) as error:
+            told = " ".join(str(error).split())[:200]
+            raise Unavailable(f"S3 at {self.where}: no answer of S3's: {told}") from error
         except urllib3.exceptions.HTTPError as error:
             raise Unavailable(f"S3 at {self.where} does not answer: {_cause(error)}") from error
 
 
+def _parts(url: str) -> SplitResult | None:
+    """``None`` unless all of it is there and can be meant."""
+    try:
+        parts = urlsplit(url)
+        named = parts.hostname and parts.username and parts.password and parts.port != 0
+    except ValueError:  # a port that is no number, or half an IPv6 address
+        return None
+    known = parts.scheme in {"http", "https"} and BUCKET_NAME.fullmatch(parts.path.strip("/"))
+    return parts if named and known else None
+
+
 def _cause(error: Exception) -> str:
     reason = getattr(error, "reason", None) or error
-    return type(reason).__name__
+    answered = isinstance(reason, urllib3.exceptions.ResponseError)
+    return str(reason) if answered else type(reason).__name__
