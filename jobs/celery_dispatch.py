@@ -17,7 +17,7 @@ from redis.retry import Retry
 
 from jobs.breaker import Breaker
 from jobs.dispatch import EDIT_IMAGE
-from jobs.errors import Unavailable
+from jobs.errors import BadSettings, Unavailable
 from jobs.model import JobId
 
 SOCKET_TIMEOUT: Final = 5.0  # seconds; a frozen Redis must not hold a thread for ever
@@ -49,6 +49,8 @@ def make_app(redis_url: str) -> Celery:
             "visibility_timeout": VISIBILITY_TIMEOUT,
             "socket_timeout": SOCKET_TIMEOUT,
             "socket_connect_timeout": CONNECT_TIMEOUT,
+            "max_retries": 1,  # of a connection; else a refused port costs a sender seconds
+            "interval_start": 0,
             "socket_keepalive": True,
             "health_check_interval": 5,
         },
@@ -57,13 +59,13 @@ def make_app(redis_url: str) -> Celery:
 
 
 class CeleryDispatcher:
-    """Call it from a background thread: a refused port costs it 0.6 s, a frozen Redis seconds."""
+    """Call it from a background thread: a frozen Redis costs it seconds."""
 
     def __init__(self, redis_url: str, *, breaker: Breaker | None = None) -> None:
+        """Raises ``BadSettings`` for a URL that cannot be read."""
+        self.where = _where(redis_url)
         self.app = make_app(redis_url)
         self.breaker = breaker or Breaker()
-        parts = urlsplit(redis_url)
-        self.where = f"{parts.hostname}:{parts.port or 6379}"
         self._redis = redis.Redis.from_url(
             redis_url,
             socket_timeout=SOCKET_TIMEOUT,
@@ -94,6 +96,10 @@ class CeleryDispatcher:
         named += [_named(raw, wrapped=True) for raw in delivered]
         return {job_id for job_id in named if job_id is not None}
 
+    def close(self) -> None:
+        self._redis.close()
+        self.app.close()
+
     @contextmanager
     def _gate(self) -> Iterator[None]:
         """Kombu's and redis-py's errors become ours here, and the breaker learns of them."""
@@ -103,8 +109,20 @@ class CeleryDispatcher:
             yield
         except (OperationalError, redis.RedisError, OSError) as error:
             self.breaker.failed()
-            raise Unavailable(f"Redis at {self.where}: {type(error).__name__}") from error
+            reason = error.__cause__ or error
+            told = str(reason) or type(reason).__name__
+            raise Unavailable(f"Redis at {self.where}: {told}") from error
         self.breaker.succeeded()
+
+
+def _where(redis_url: str) -> str:
+    try:
+        parts = urlsplit(redis_url)
+        if parts.scheme in {"redis", "rediss"} and parts.hostname:
+            return f"{parts.hostname}:{parts.port or 6379}"
+    except ValueError:  # a port that is no number
+        pass
+    raise BadSettings("PACKSHOT_REDIS_URL: not of the form redis://:PASSWORD@HOST:PORT/0")
 
 
 def _named(raw: bytes, *, wrapped: bool = False) -> JobId | None:

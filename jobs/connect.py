@@ -35,6 +35,7 @@ class Services:
         check_schema(self.database)
 
     def close(self) -> None:
+        self.dispatcher.close()
         self.database.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,3 +68,11 @@ def eventually(holds: Callable[[], bool], *, within: timedelta = SOON) -> None:
     while not holds():
         assert monotonic() < deadline, f"not within {within}: {holds}"
         pause.wait(0.02)
+
+
+@contextmanager
+def refused_port() -> Iterator[int]:
+    """A port of this machine where nobody listens, and nobody will."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield int(reserved.getsockname()[1])

@@ -1,0 +1,164 @@
+"""The dispatcher over a real Redis, and over none."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Iterator
+from time import monotonic
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+from kombu import Connection, Message, Queue
+
+from jobs.breaker import Breaker
+from jobs.celery_dispatch import SOCKET_TIMEOUT, CeleryDispatcher
+from jobs.dispatch import EDIT_IMAGE
+from jobs.errors import Unavailable
+from jobs.model import new_job_id
+from tests.services import refused_port
+
+JOB = new_job_id()
+
+
+@pytest.fixture
+def queue() -> str:
+    return f"edit.test.{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def dispatcher(redis_url: str) -> Iterator[CeleryDispatcher]:
+    dispatcher = CeleryDispatcher(redis_url)
+    yield dispatcher
+    dispatcher.close()
+
+
+@pytest.fixture
+def server(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as server:
+        yield server
+
+
+def take(redis_url: str, queue: str, *, acknowledge: bool) -> Iterator[Message]:
+    """As a worker does."""
+    with Connection(redis_url) as connection:
+        message = Queue(queue)(connection).get(accept=["json"])
+        assert message is not None
+        if acknowledge:
+            message.ack()
+        yield message
+
+
+@pytest.fixture
+def delivered(dispatcher: CeleryDispatcher, redis_url: str, queue: str) -> Iterator[Message]:
+    dispatcher.dispatch(queue, [JOB])
+    yield from take(redis_url, queue, acknowledge=False)
+
+
+@pytest.fixture
+def acknowledged(dispatcher: CeleryDispatcher, redis_url: str, queue: str) -> Iterator[Message]:
+    dispatcher.dispatch(queue, [JOB])
+    yield from take(redis_url, queue, acknowledge=True)
+
+
+def test_a_message_carries_the_job_s_id_and_nothing_else(delivered: Message) -> None:
+    arguments, options, _embedded = delivered.decode()
+
+    assert (arguments, options) == ([str(JOB)], {})
+    assert delivered.headers["task"] == EDIT_IMAGE
+
+
+@pytest.mark.usefixtures("delivered")
+def test_a_message_waits_until_it_is_acknowledged(dispatcher: CeleryDispatcher, queue: str) -> None:
+    assert dispatcher.waiting(queue) >= {JOB}
+
+
+@pytest.mark.usefixtures("acknowledged")
+def test_an_acknowledged_message_is_gone(dispatcher: CeleryDispatcher, queue: str) -> None:
+    assert JOB not in dispatcher.waiting(queue)
+
+
+@pytest.mark.parametrize(
+    "garbage", ["no JSON", "5", "[]", "{}", '{"headers": {"id": 5}}', '{"headers": {"id": "x"}}']
+)
+def test_a_stranger_s_message_hides_none_of_ours(
+    dispatcher: CeleryDispatcher, server: redis.Redis, queue: str, garbage: str
+) -> None:
+    dispatcher.dispatch(queue, [JOB])
+    server.lpush(queue, garbage)
+    server.hset("unacked", f"test-{queue}", garbage)
+    try:
+        assert JOB in dispatcher.waiting(queue)
+    finally:
+        server.hdel("unacked", f"test-{queue}")
+
+
+def test_messages_come_in_the_order_of_their_jobs(
+    dispatcher: CeleryDispatcher, redis_url: str, queue: str
+) -> None:
+    jobs = [new_job_id() for _ in range(3)]
+    dispatcher.dispatch(queue, jobs)
+
+    with Connection(redis_url) as connection:
+        bound = Queue(queue)(connection)
+        taken = [bound.get(accept=["json"], no_ack=True) for _ in jobs]
+
+    assert [one and one.headers["id"] for one in taken] == [str(one) for one in jobs]
+
+
+def test_a_refused_port_costs_no_time_and_opens_the_breaker() -> None:
+    with refused_port() as port:
+        dispatcher = CeleryDispatcher(f"redis://127.0.0.1:{port}/0")
+        began = monotonic()
+        with pytest.raises(Unavailable, match=f"127.0.0.1:{port}.*[Cc]onnection refused"):
+            dispatcher.dispatch("q", [JOB])
+        with pytest.raises(Unavailable, match="did not answer a moment ago"):
+            dispatcher.dispatch("q", [JOB])
+        dispatcher.close()
+
+    assert monotonic() - began < 1
+    assert not dispatcher.ready()
+
+
+def test_a_redis_that_says_nothing_is_given_up_in_time() -> None:
+    """As one that is stopped: the kernel accepts for it."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        dispatcher = CeleryDispatcher(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        began = monotonic()
+        with pytest.raises(Unavailable):
+            dispatcher.waiting("q")
+        dispatcher.close()
+
+    assert monotonic() - began < 2 * SOCKET_TIMEOUT
+    assert not dispatcher.ready()
+
+
+def test_a_refused_password_is_told_without_repeating_it(redis_url: str) -> None:
+    parts = urlsplit(redis_url)
+    dispatcher = CeleryDispatcher(f"redis://:not-this@{parts.hostname}:{parts.port}/0")
+
+    with pytest.raises(Unavailable, match="password") as caught:
+        dispatcher.dispatch("q", [JOB])
+    with pytest.raises(Unavailable):
+        dispatcher.waiting("q")
+    dispatcher.close()
+
+    assert "not-this" not in str(caught.value)
+
+
+def test_an_answer_closes_the_breaker(redis_url: str, queue: str) -> None:
+    now = 0.0
+    breaker = Breaker(clock=lambda: now)
+    breaker.failed()
+    dispatcher = CeleryDispatcher(redis_url, breaker=breaker)
+    assert not dispatcher.ready()
+
+    now = 60.0
+    dispatcher.dispatch(queue, [JOB])
+    dispatcher.close()
+    now = 0.0
+
+    assert dispatcher.ready()
