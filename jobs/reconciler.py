@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -19,9 +22,11 @@ WINDOW_PER_WORKER: Final = 4
 GRACE: Final = timedelta(seconds=5)
 #: A message older than this counts as lost, wherever it may be.
 TOO_OLD: Final = timedelta(minutes=10)
+#: After an outage of the ledger, seconds in which workers renew the leases they still hold.
+REUNION: Final = 5.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Reconciler:
     """Any number of them may tick at once, on any host; none is the leader.
 
@@ -31,17 +36,33 @@ class Reconciler:
 
     ledger: Ledger
     dispatcher: Dispatcher
+    clock: Callable[[], float] = time.monotonic
+    _spare_until: float = -math.inf
 
     def tick(self) -> None:
         """One pass.  Raises ``Unavailable`` if the ledger is away; Redis may be."""
+        queues = self._queues()
+        if self.clock() >= self._spare_until:
+            self.expire()
+        for queue, workers in queues.items():
+            self.forget_lost(queue)
+            self.fill(queue, workers)
+
+    def _queues(self) -> Mapping[str, int]:
+        try:
+            return self.ledger.queues()
+        except Unavailable:
+            # Leases ran out meanwhile, of workers that are as alive as this one.
+            self._spare_until = self.clock() + REUNION
+            raise
+
+    def expire(self) -> None:
+        """End what nobody will."""
         for job in self.ledger.expire():
             log.warning(
                 "job_expired",
                 extra={"job_id": str(job.id), "attempt": job.attempt, "state": job.state},
             )
-        for queue, workers in self.ledger.queues().items():
-            self.forget_lost(queue)
-            self.fill(queue, workers)
 
     def fill(self, queue: str, workers: int = 1) -> None:
         """Top up the window of one queue."""
