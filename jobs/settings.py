@@ -71,5 +71,12 @@ class ProducerSettings(Settings):
 def _redacted(value: object) -> object:
     if not isinstance(value, SecretStr):
         return value
-    parts = urlsplit(value.get_secret_value())
-    return f"{parts.scheme}://***@{parts.hostname}:{parts.port}{parts.path}"
+    try:
+        parts = urlsplit(value.get_secret_value())
+    except ValueError:
+        return "***"
+    # An unquoted '/', '?' or '#' in a password ends the host early, as URLs go.
+    odd = "@" in f"{parts.path}{parts.query}{parts.fragment}"
+    if odd or not parts.netloc:
+        return "***"
+    return f"{parts.scheme}://***@{parts.netloc.rpartition('@')[2]}{parts.path}"
