@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -14,7 +15,10 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 def set_up(*, as_json: bool, level: int = logging.INFO, stream: IO[str] | None = None) -> None:
     """Send every log line of this process to ``stream`` (standard output by default)."""
-    handler = logging.StreamHandler(stream or sys.stdout)
+    stream = stream or sys.stdout
+    if isinstance(stream, io.TextIOWrapper):  # a file's name may hold what no encoding has
+        stream.reconfigure(errors="backslashreplace")
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines() if as_json else Console())
     # Odd tags in a stranger's picture are no news; in a library this cannot be silenced safely.
     warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -34,13 +38,13 @@ class JsonLines(logging.Formatter):
     """One JSON object a line, for machines."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = {
+        head = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
             "logger": record.name,
-            **facts(record),
         }
+        line = {**head, **facts(record), **head}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False, default=str)
