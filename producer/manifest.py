@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -25,6 +26,8 @@ from producer.entries import Entry
 from producer.inputs import Picture
 
 IMAGES: Final = ("image", "image2", "image3")
+#: What looks like one of them must be one: as metadata, a fourth picture would be lost in silence.
+_IMAGE: Final = re.compile(r"image[ _-]?[0-9]+")
 INSTRUCTION: Final = "instruction"
 LONGEST_CELL: Final = 1_000_000  # characters; the csv module's own limit is 131,072
 
@@ -187,6 +190,8 @@ def _edit(
     pictures = [_picture(values[name], folder) for name in IMAGES if name in values]
     known = {*IMAGES, INSTRUCTION, *FIELDS}
     extra = {name: value for name, value in values.items() if name not in known}
+    for name in filter(_IMAGE.fullmatch, extra):
+        raise InvalidRequest(f"{name}: at most {len(IMAGES)} pictures: {', '.join(IMAGES)}")
     return replace(
         template,
         pictures=[*pictures, *references],

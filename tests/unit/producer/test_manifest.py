@@ -184,6 +184,14 @@ def test_a_cell_that_cannot_be_read_is_quoted(column: str, cell: str, error: str
     assert errors(entries) == [f"spring.csv:2: {error}"]
 
 
+@pytest.mark.parametrize("column", ["image4", "image1", "image_4"])
+def test_a_picture_too_many_is_no_metadata(column: str) -> None:
+    entries = read(f"image,{column},instruction\na.png,d.png,x\nb.png,,x\n")
+
+    assert errors(entries) == [f"spring.csv:2: {column}: at most 3 pictures: image, image2, image3"]
+    assert [entry.name for entry in entries if entry.edit] == ["b.png"]
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [
