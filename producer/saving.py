@@ -39,7 +39,8 @@ class Out:
                 raise InvalidRequest("-o -: standard output takes one picture")
             return cls(path=None, is_folder=False)
         path = Path(text)
-        says_so = text.endswith(("/", os.sep)) or path.is_dir()
+        # Not Path.is_dir: it raises for a folder that is closed to us, which prepare() tells of.
+        says_so = text.endswith(("/", os.sep)) or os.path.isdir(text)  # noqa: PTH112
         return cls(path=path, is_folder=several or says_so)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 from collections.abc import Callable, Sequence
@@ -203,4 +204,5 @@ def _read(path: Path) -> bytes:
 
 
 def _is_folder(photo: str) -> bool:
-    return photo != photos.STDIN and Path(photo).is_dir()
+    # Not Path.is_dir: it raises for a name that is too long, or in a folder closed to us.
+    return photo != photos.STDIN and os.path.isdir(photo)  # noqa: PTH112

@@ -336,6 +336,13 @@ def test_out_may_be_standard_output(worked: Shop) -> None:
     assert result.stdout_bytes == picture_of(job)
 
 
+def test_a_photograph_that_cannot_even_be_looked_at_is_named(shop: Shop, tmp_path: Path) -> None:
+    result = shop.run("submit", "x" * 300, "-i", "red", "-o", tmp_path / "out")
+
+    assert result.exit_code == 2
+    assert result.stderr.endswith("x: cannot be read: File name too long\n")
+
+
 def test_a_folder_of_one_photograph_is_saved_into_a_folder(worked: Shop, tmp_path: Path) -> None:
     folder_of(tmp_path / "in", "a.png")
     worked.run("submit", tmp_path / "in", "-i", "red", "-o", tmp_path / "out")

@@ -128,6 +128,12 @@ def test_a_file_in_the_folders_place_is_an_error(tmp_path: Path) -> None:
         Out.of(str(tmp_path / "taken"), several=True).prepare()
 
 
+def test_a_place_that_cannot_even_be_looked_at_is_an_error(tmp_path: Path) -> None:
+    """As is a folder closed to us, which a test run as root cannot have."""
+    with pytest.raises(InvalidRequest, match="no folder: File name too long"):
+        Out.of(str(tmp_path / f"{'x' * 300}/red.png"), several=False).prepare()
+
+
 def test_a_result_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     place = tmp_path / "red.png"
     place.write_bytes(b"old")
