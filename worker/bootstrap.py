@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 from jobs.connect import connect
 from jobs.errors import BadSettings
 from worker.cards import pin
 from worker.engine.base import Engine
 from worker.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
 
 
 def load_engine(settings: WorkerSettings) -> Engine:
@@ -22,17 +26,34 @@ def load_engine(settings: WorkerSettings) -> Engine:
         )
     if settings.model_dir is None:
         raise BadSettings("PACKSHOT_MODEL_DIR is not set (folder of the model's weights)")
-    from worker.engine.diffusers.engine import DiffusersEngine  # noqa: PLC0415 - imports torch
+    from worker.engine.diffusers.engine import (  # noqa: PLC0415 - imports torch
+        DiffusersEngine,
+        Options,
+    )
 
     return DiffusersEngine.load(
-        settings.model_dir, card=settings.card, model=settings.model, threads=settings.threads
+        settings.model_dir,
+        card=settings.card,
+        model=settings.model,
+        threads=settings.threads,
+        options=Options(
+            profiles=_names(settings.profiles),
+            placement=settings.placement,
+            licences=_names(settings.licences),
+            memory=settings.digests_dir.expanduser(),
+        ),
     )
+
+
+def _names(listed: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in listed.split(",") if name.strip())
 
 
 def run(settings: WorkerSettings) -> int:
     """Load, warm up, work until told to end; the exit code."""
     from worker.process import WorkerProcess  # noqa: PLC0415 - imports Celery
 
+    log.info("worker_starting", extra=settings.redacted())
     services = connect(settings)
     services.check()  # before the minutes that a model takes to load
     engine = load_engine(settings)
