@@ -17,7 +17,23 @@ class WorkerSettings(Settings):
     model_dir: Path | None = Field(
         default=None, description="folder of the model's weights; needed by the diffusers engine"
     )
+    profiles: str = Field(
+        default="", description="profiles to serve, by comma; empty: all of the first one's load"
+    )
+    placement: Literal["auto", "resident", "model-offload", "group-offload"] = "auto"
+    licences: str = Field(
+        default="", description="models, by comma, whose limited licence you have accepted"
+    )
+    digests_dir: Path = Field(
+        default=Path("~/.cache/packshot"), description="where the weights' sha256 are remembered"
+    )
     release: str | None = None
+    provenance: bool = Field(
+        default=True, description="say in each picture's XMP that a model made it"
+    )
+    provider: str = Field(
+        default="Packshot", description="name or code of the service, in that label"
+    )
     lease_seconds: float = Field(default=15.0, gt=0)
     drain_seconds: float = Field(default=120.0, ge=0)
     tick_seconds: float = Field(default=1.0, gt=0)

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from worker.engine.diffusers.models import ModelRow
-from worker.engine.diffusers.pipeline import picture_areas
+from worker.engine.diffusers.repairs import picture_areas
 
 pytestmark = pytest.mark.engine
 

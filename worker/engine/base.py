@@ -9,8 +9,10 @@ from PIL.Image import Image
 
 from jobs.model import EditRequest, ServedModel
 
-#: Called after each finished step with (steps done, steps in all).  It may raise
-#: ``Interrupted`` to end the edit; the engine then leaves no trace of it.
+#: Called with (steps done, steps in all) after each finished step, and wherever else the edit
+#: can be ended: the same pair may come again, the first ones have no step done, and a second
+#: try after a lack of memory begins anew.  It may raise ``Interrupted`` to end the edit; the
+#: engine then leaves no trace of it.
 OnStep = Callable[[int, int], None]
 
 

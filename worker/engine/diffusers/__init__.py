@@ -1,14 +1,21 @@
 """The engine that runs diffusers' pipelines from a local folder.
 
-    models     what differs between the siblings: one row each
-    profiles   how a model is run: steps and guidance by name
-    sizes      which pixels the model computes, and which the caller gets
-    revision   what a folder of weights is called
-    pipeline   loading, and the repairs a loaded pipeline needs
-    faults     what the card's exceptions mean for an attempt
-    engine     ``DiffusersEngine``, the only thing a worker needs
+    models      what differs between the siblings: one row each
+    profiles    how a model is run and loaded, by name: the one table
+    offer       which of them a worker can serve, and what is missing for the others
+    placement   where the parts live, chosen from the card's free memory
+    sizes       which pixels the model computes, and which the caller gets
+    revision    what a folder of weights is called, and whether it is whole
+    checks      requests that are refused before the card works
+    pipeline    loading, part by part
+    lora, precision, placing    what a load does to the weights, and where it puts them
+    repairs     what a loaded pipeline needs before it is right
+    contract    what all this relies on in the libraries, checked at every start
+    phases      asking whether an edit should go on
+    faults      what the card's exceptions mean for an attempt
+    engine      ``DiffusersEngine``, the only thing a worker needs
 
-Importing this package loads no torch; ``engine`` and ``pipeline`` do.
+Importing this package loads no torch; ``engine`` and what it needs do.
 """
 
 from __future__ import annotations

@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import torch
 from PIL import Image
 
-from jobs.errors import OutOfResources, Permanent
+from jobs.errors import AttemptFailed, OutOfResources, Permanent, Transient, WorkerFatal
 from jobs.model import EditRequest, ServedModel
 from worker.engine.base import OnStep
+from worker.engine.diffusers.checks import check_reach, check_request
 from worker.engine.diffusers.faults import failure_of
 from worker.engine.diffusers.models import ModelRow, model_row
-from worker.engine.diffusers.pipeline import load_pipeline, picture_areas, template_tokens
+from worker.engine.diffusers.offer import Offer, accept_licence, offered
+from worker.engine.diffusers.phases import Phases
+from worker.engine.diffusers.pipeline import Report, load_pipeline
+from worker.engine.diffusers.placement import AUTO, Placed, Placement, choose
+from worker.engine.diffusers.placing import free_gib, place
 from worker.engine.diffusers.profiles import Profile
+from worker.engine.diffusers.repairs import picture_areas
 from worker.engine.diffusers.revision import folder_revision
 from worker.engine.diffusers.sizes import plan_output
 
-PROFILE_GROUP: Final = "default"  # none of the profiles needs another load
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What a worker's settings say about loading."""
+
+    profiles: tuple[str, ...] = ()  #: none: all that need no other load than the first
+    placement: str = AUTO
+    licences: tuple[str, ...] = ()  #: models whose limited licence was accepted
+    memory: Path | None = None  #: where the digests of weights are remembered
 
 
 class DiffusersEngine:
@@ -30,127 +50,172 @@ class DiffusersEngine:
     the CPU, and the VAE takes the mode of its distribution.  Not thread-safe.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what was loaded, and how
         self,
         pipeline: Any,  # noqa: ANN401 - untyped library
         row: ModelRow,
         *,
         card: str,
         revision: str,
+        offer: Offer | None = None,
+        placement: Placement = Placement.RESIDENT,
+        smaller: Placement | None = None,
     ) -> None:
+        self._offer = offer or Offer(load=row.profiles[0].load, profiles=row.profiles)
         self.card = card
         self.model = ServedModel(
             name=row.name,
             revision=revision,
-            profile_group=PROFILE_GROUP,
-            profiles=tuple(profile.name for profile in row.profiles),
+            profile_group=self._offer.load.group,
+            profiles=tuple(profile.name for profile in self._offer.profiles),
         )
+        self.placement = placement
+        self._smaller = smaller
         self._pipeline = pipeline
         self._row = row
+        self._phases = Phases(pipeline)
 
     @classmethod
-    def load(cls, folder: Path, *, card: str, model: str, threads: int | None = None) -> Self:
+    def load(
+        cls,
+        folder: Path,
+        *,
+        card: str,
+        model: str,
+        threads: int | None = None,
+        options: Options | None = None,
+    ) -> Self:
         """Load ``folder`` as the model of that name, without the network.
 
         ``card`` is ``cpu:0`` or a GPU, which must be the only one the process sees.
         ``threads`` sets how many of the CPU's the whole process computes with.  Raises
-        ``BadSettings`` for an unknown model or a folder that holds another.
+        ``BadSettings`` for an unknown model, a folder that holds another or lacks a file of a
+        profile that was asked for, or libraries that this engine was not written for.
         """
-        row = model_row(model)
         if threads is not None:
             torch.set_num_threads(threads)
+        return cls.load_row(folder, model_row(model), card=card, options=options or Options())
+
+    @classmethod
+    def load_row(cls, folder: Path, row: ModelRow, *, card: str, options: Options) -> Self:
+        began = time.monotonic()
+        accept_licence(row, options.licences)
+        offer = offered(row, folder, options.profiles)
         device = "cpu" if card.startswith("cpu") else "cuda"
-        pipeline = load_pipeline(folder, row, device)
-        return cls(pipeline, row, card=card, revision=folder_revision(folder))
+        placed = choose(options.placement, row.needs_at(offer.load.precision), free_gib(device))
+        report = Report()
+        pipeline = load_pipeline(
+            folder, row, device, load=offer.load, placement=placed.placement, report=report
+        )
+        engine = cls(
+            pipeline,
+            row,
+            card=card,
+            revision=folder_revision(folder, lora=offer.load.lora, memory=options.memory),
+            offer=offer,
+            placement=placed.placement,
+            # A CPU has none: what is offloaded to the host would be where it was.
+            smaller=placed.placement.smaller if device == "cuda" else None,
+        )
+        engine._tell_loaded(placed, report, time.monotonic() - began)
+        return engine
+
+    def _tell_loaded(self, placed: Placed, report: Report, seconds: float) -> None:
+        facts = {
+            "model": self.model.name,
+            "revision": self.model.revision,
+            "group": self.model.profile_group,
+            "profiles": self.model.profiles,
+            "seconds": seconds,
+            "parts": report.parts,
+        }
+        log.info("model_loaded", extra=facts | dict(placed.facts()))
 
     def warm_up(self) -> None:
-        """One edit of a grey picture at the model's own area, in as few steps as it takes."""
+        """Edit grey pictures at the model's own area, in as few steps as it takes.
+
+        Once; compiled blocks also see each number of pictures, hence each length of sequence.
+        """
         request = EditRequest(
             pictures=("0" * 64,),
             instruction="make it white",
             model=self._row.name,
-            profile=self._row.profiles[0].name,
+            profile=self.model.profiles[0],
             steps=self._row.min_steps,
         )
-        self.edit([Image.new("RGB", (64, 64), "gray")], request, seed=0, on_step=_tell_nobody)
+        most = self._row.max_pictures if self._offer.load.compiled else 1
+        for count in range(1, most + 1):
+            pictures = [Image.new("RGB", (64, 64), "gray")] * count
+            self.edit(pictures, request, seed=0, on_step=_tell_nobody)
 
     def edit(
         self, pictures: Sequence[Image.Image], request: EditRequest, *, seed: int, on_step: OnStep
     ) -> Image.Image:
-        self._check(pictures, request)
+        check_request(self._pipeline, self._row, pictures, request)
         plan = plan_output(self._row, request, pictures[0].size)
-        arguments = self._arguments(request, on_step) | {
-            "image": list(pictures),
-            "width": plan.canvas[0],
-            "height": plan.canvas[1],
-            "generator": torch.Generator("cpu").manual_seed(seed),
-        }
-        picture = self._run(arguments)
+        check_reach(self._pipeline, self._row, plan.canvas, pictures, request)
+        call = _Call(
+            pictures=tuple(pictures),
+            request=request,
+            profile=self._profile(request.profile),
+            canvas=plan.canvas,
+            seed=seed,
+            on_step=on_step,
+        )
+        picture = self._run_or_retry(call)
         if picture.size != plan.final:
             picture = picture.resize(plan.final, Image.Resampling.LANCZOS)
         return picture
 
     def close(self) -> None:
-        del self._pipeline
+        del self._pipeline, self._phases
         _free_cache()
 
-    def _check(self, pictures: Sequence[Image.Image], request: EditRequest) -> None:
-        """Refuse what the pipeline would choke on, or take without doing it."""
-        row = self._row
-        if not 1 <= len(pictures) <= row.max_pictures:
-            raise Permanent(f"pictures: 1 to {row.max_pictures}, got {len(pictures)}")
-        for number, picture in enumerate(pictures, start=1):
-            _check_picture(number, picture, row.max_aspect)
-        self._check_text("instruction", request.instruction)
-        if request.negative is not None:
-            self._check_text("negative", request.negative)
-
-    def _check_text(self, what: str, text: str) -> None:
-        for mark in self._pipeline.tokenizer.get_added_vocab():
-            if mark in text:
-                raise Permanent(f"{what}: contains {mark}, which marks parts of the template")
-        template = template_tokens(self._pipeline, "")
-        tokens = template_tokens(self._pipeline, text) - template
-        window = self._row.max_tokens - template
-        if tokens > window:
-            raise Permanent(f"{what}: at most {window} tokens, got {tokens}; say it shorter")
-
     def _profile(self, name: str) -> Profile:
-        for profile in self._row.profiles:
+        for profile in self._offer.profiles:
             if profile.name == name:
                 return profile
         raise Permanent(f"profile: one of {', '.join(self.model.profiles)}, got {name!r}")
 
-    def _arguments(self, request: EditRequest, on_step: OnStep) -> dict[str, Any]:
-        """The pipeline's arguments that say how to run.
+    def _run_or_retry(self, call: _Call) -> Image.Image:
+        """Once; and once more with less of the model on the card, if memory was short."""
+        failure = self._tried(call)
+        if isinstance(failure, OutOfResources) and self._smaller is not None:
+            log.warning(
+                "out_of_memory",
+                extra={"why": str(failure), "retried_as": self._smaller.value},
+            )
+            with self._placed(self._smaller):
+                failure = self._tried(call)
+        if isinstance(failure, AttemptFailed):
+            raise failure
+        return failure
 
-        ``guidance_scale`` stays out: this model has none, and the pipeline says so in the log
-        of every call.  A negative prompt goes with guidance and only with it, for the same
-        reason.
-        """
-        profile = self._profile(request.profile)
-        steps = request.steps or profile.steps
-        guidance = request.true_cfg_scale or profile.true_cfg_scale
-
-        def tell(_pipeline: object, index: int, _timestep: object, tensors: object) -> object:
-            on_step(index + 1, steps)
-            return tensors  # the pipeline reads them back
-
-        arguments: dict[str, Any] = {
-            "prompt": request.instruction,
-            "num_inference_steps": steps,
-            self._row.guidance: guidance,
-            "callback_on_step_end": tell,
-            "callback_on_step_end_tensor_inputs": [],
-        }
-        if guidance > 1:
-            negative = request.negative
-            arguments["negative_prompt"] = profile.negative if negative is None else negative
-        return arguments
-
-    def _run(self, arguments: dict[str, Any]) -> Image.Image:
+    @contextmanager
+    def _placed(self, placement: Placement) -> Iterator[None]:
+        """For one edit: the next one is likely to fit again, and is much faster so."""
+        self._place(placement)
         try:
-            return self._call(arguments)
+            yield
+        finally:
+            _free_cache()
+            self._place(self.placement)
+
+    def _place(self, placement: Placement) -> None:
+        try:
+            place(self._pipeline, placement, self._device)
+        except (MemoryError, RuntimeError) as error:
+            # Half here, half there: nothing that this process makes can be trusted.
+            raise WorkerFatal(f"the model could not be placed as {placement}: {error}") from error
+
+    @property
+    def _device(self) -> str:
+        return "cpu" if self.card.startswith("cpu") else "cuda"
+
+    def _tried(self, call: _Call) -> Image.Image | AttemptFailed:
+        """The picture, or what became of the card."""
+        try:
+            return self._run(call)
         except (MemoryError, RuntimeError) as error:
             failure = failure_of(error)
             if failure is None:
@@ -158,26 +223,77 @@ class DiffusersEngine:
         # Outside the handler: the traceback, which held the tensors, is gone.
         if isinstance(failure, OutOfResources):
             _free_cache()
-        raise failure
+        return failure
 
-    def _call(self, arguments: dict[str, Any]) -> Image.Image:
-        with picture_areas(self._pipeline, self._row):
+    def _run(self, call: _Call) -> Image.Image:
+        with picture_areas(self._pipeline, self._row), self._phases.asking(call.ask):
             try:
-                picture: Image.Image = self._pipeline(**arguments).images[0]
+                picture: Image.Image = self._pipeline(**call.arguments(self._row)).images[0]
             except BaseException:
                 # The pipeline does it only at a good end: offloaded parts would stay where
                 # they are, and step caches would leak into the next edit.
                 self._pipeline.maybe_free_model_hooks()
                 raise
+        if self._pipeline.interrupt:
+            # Steps were skipped, and what was left of the noise was decoded all the same.
+            raise Transient("the pipeline was interrupted from outside: its picture is none")
         return picture
 
 
-def _check_picture(number: int, picture: Image.Image, max_aspect: int) -> None:
-    if picture.mode != "RGB":
-        raise Permanent(f"picture {number}: must be RGB, is {picture.mode}")
-    width, height = picture.size
-    if max(width, height) > max_aspect * min(width, height):
-        raise Permanent(f"picture {number}: {width}x{height}, at most {max_aspect}:1 can be edited")
+@dataclass(kw_only=True, slots=True)
+class _Call:
+    """One edit, as often as it is tried."""
+
+    pictures: tuple[Image.Image, ...]
+    request: EditRequest
+    profile: Profile
+    canvas: tuple[int, int]
+    seed: int
+    on_step: OnStep
+    done: int = 0
+
+    @property
+    def steps(self) -> int:
+        return self.request.steps or self.profile.steps
+
+    def ask(self) -> None:
+        self.on_step(self.done, self.steps)
+
+    def arguments(self, row: ModelRow) -> dict[str, Any]:
+        """The pipeline's, from the start.
+
+        ``guidance_scale`` stays out where the model has none: the pipeline says so in the log
+        of every call.  A negative prompt goes with guidance and only with it, for the same
+        reason.
+        """
+        self.done = 0
+        width, height = self.canvas
+        arguments: dict[str, Any] = {
+            "image": list(self.pictures) if row.max_pictures > 1 else self.pictures[0],
+            "prompt": self.request.instruction,
+            "width": width,
+            "height": height,
+            "num_inference_steps": self.steps,
+            "generator": torch.Generator("cpu").manual_seed(self.seed),
+            row.guidance: self.guidance,
+            "callback_on_step_end": self._tell,
+            "callback_on_step_end_tensor_inputs": [],
+        }
+        if row.area_argument is not None:
+            arguments[row.area_argument] = width * height
+        if row.takes_negative and self.guidance > 1:
+            negative = self.request.negative
+            arguments["negative_prompt"] = self.profile.negative if negative is None else negative
+        return arguments
+
+    @property
+    def guidance(self) -> float:
+        return self.request.true_cfg_scale or self.profile.guidance
+
+    def _tell(self, _pipeline: object, index: int, _timestep: object, tensors: object) -> object:
+        self.done = index + 1
+        self.on_step(self.done, self.steps)
+        return tensors  # the pipeline reads them back
 
 
 def _free_cache() -> None:

@@ -1,16 +1,16 @@
-"""Loading a pipeline, and the repairs that a loaded one needs.
+"""Loading a pipeline part by part, repaired, changed as its load says, and checked.
 
-Read against diffusers 0.42.1 and transformers 5.23.  Repairs are made on the instance:
-the library's classes stay as they are.
+Each part is read through a memory map and put where it stays before the next one is read,
+so the host holds one part at a time (all of them where parts are offloaded to the host).
 """
 
 from __future__ import annotations
 
-import functools
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import importlib
+import json
+import resource
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,74 +19,136 @@ import torch
 import transformers
 
 from jobs.errors import BadSettings
+from worker.engine.diffusers.contract import check_contract, check_positions
+from worker.engine.diffusers.lora import merge_lora
 from worker.engine.diffusers.models import ModelRow
+from worker.engine.diffusers.placement import Placement
+from worker.engine.diffusers.placing import place
+from worker.engine.diffusers.precision import to_fp8
+from worker.engine.diffusers.profiles import LORA_FOLDER, Load, Precision
+from worker.engine.diffusers.repairs import drop_head, pass_token_types
 
-IMAGE_TOKEN: Final = 1  # the type of an image's tokens in Qwen2.5-VL; text is 0
-
-#: The areas are constants of the library's module, so they are the whole process's.
-_areas_lock = threading.Lock()
+LIBRARIES: Final = ("diffusers", "transformers")
+MIB: Final = 1024**2
 
 
-def load_pipeline(folder: Path, row: ModelRow, device: str) -> Any:  # noqa: ANN401 - untyped library
-    """The repaired pipeline on its device: bfloat16 on a GPU, float32 on the CPU.
+@dataclass(kw_only=True, slots=True)
+class Report:
+    """What loading took, by part: for one line of the log."""
+
+    parts: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def note(self, name: str, part: object, seconds: float) -> None:
+        facts = {"seconds": round(seconds, 2), "host_peak_mib": host_peak_mib()}
+        if isinstance(part, torch.nn.Module):
+            held = sum(one.numel() * one.element_size() for one in part.parameters())
+            facts["mib"] = round(held / MIB)
+        self.parts[name] = facts
+
+
+def host_peak_mib() -> int:
+    """The most memory that this process has held so far, mapped files included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # KiB on Linux
+
+
+def load_pipeline(  # noqa: PLR0913 - each is a choice of its own
+    folder: Path,
+    row: ModelRow,
+    device: str,
+    *,
+    load: Load | None = None,
+    placement: Placement = Placement.RESIDENT,
+    report: Report | None = None,
+) -> Any:  # noqa: ANN401 - untyped library
+    """The pipeline, ready to be called: bfloat16 on a GPU, float32 on the CPU.
 
     Float16 overflows in this model (black pictures).  Raises ``BadSettings`` when the folder
-    holds no such model.
+    holds another model, or the libraries are not those that this engine was written for.
     """
-    _check_folder(folder, row)
+    load, report = load or Load(), report or Report()
+    index = _index(folder, row)
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    pipeline = getattr(diffusers, row.pipeline).from_pretrained(
-        folder,
-        dtype=torch.float32 if device == "cpu" else torch.bfloat16,
-        local_files_only=True,
-    )
+    parts: dict[str, Any] = {}
+    for name, value in index.items():
+        began = time.monotonic()
+        parts[name] = _part(folder, name, value, device)
+        if name == "transformer":
+            _change(parts[name], folder, load, device)
+        if name == "text_encoder":
+            drop_head(parts[name])
+        if placement is Placement.RESIDENT and isinstance(parts[name], torch.nn.Module):
+            parts[name].to(device)
+        report.note(name, parts[name], time.monotonic() - began)
+    pipeline = getattr(diffusers, row.pipeline)(**parts)
+    return _ready(pipeline, row, load, placement, device)
+
+
+def _ready(
+    pipeline: Any,  # noqa: ANN401
+    row: ModelRow,
+    load: Load,
+    placement: Placement,
+    device: str,
+) -> Any:  # noqa: ANN401
     pipeline.set_progress_bar_config(disable=True)
-    _pass_token_types(pipeline.text_encoder)
-    return pipeline.to(device)
+    if load.scheduler:
+        changed = dict(load.scheduler)
+        pipeline.scheduler = type(pipeline.scheduler).from_config(
+            pipeline.scheduler.config, **changed
+        )
+    check_contract(pipeline, row)
+    if row.sees_pictures:
+        pass_token_types(pipeline.text_encoder)
+    place(pipeline, placement, device)
+    check_positions(pipeline, row)
+    return pipeline
 
 
-def _check_folder(folder: Path, row: ModelRow) -> None:
-    index = folder / "model_index.json"
-    if not index.is_file():
+def _index(folder: Path, row: ModelRow) -> dict[str, Any]:
+    """What the folder says it is made of: parts as [library, class], and plain values."""
+    path = folder / "model_index.json"
+    if not path.is_file():
         raise BadSettings(f"model folder {folder}: holds no model_index.json")
-    if f'"{row.pipeline}"' not in index.read_text(encoding="utf-8"):
+    index = json.loads(path.read_text(encoding="utf-8"))
+    if index.get("_class_name") != row.pipeline:
         raise BadSettings(f"model folder {folder}: is not a {row.pipeline}, as {row.name} is")
+    return {name: value for name, value in index.items() if not name.startswith("_")}
 
 
-def _pass_token_types(text_encoder: Any) -> None:  # noqa: ANN401 - untyped library
-    """Tell Qwen2.5-VL which tokens are an image's, so that they get an image's positions.
-
-    transformers 5 asks for ``mm_token_type_ids`` and falls back silently to positions of text;
-    the pipeline does not hand on the ones that its processor made (huggingface/diffusers
-    #14194).
-    """
-    plain = text_encoder.forward
-    image_token = text_encoder.config.image_token_id
-
-    @functools.wraps(plain)
-    def forward(**arguments: Any) -> Any:  # noqa: ANN401 - the library's own signature
-        images = arguments["input_ids"] == image_token
-        arguments.setdefault("mm_token_type_ids", images.to(torch.int32) * IMAGE_TOKEN)
-        return plain(**arguments)
-
-    text_encoder.forward = forward
-
-
-@contextmanager
-def picture_areas(pipeline: object, row: ModelRow) -> Iterator[None]:
-    """Give the pipeline's module the row's two areas for the time of a call."""
-    module: Any = sys.modules[type(pipeline).__module__]
-    with _areas_lock:
-        before = module.VAE_IMAGE_SIZE, module.CONDITION_IMAGE_SIZE
-        module.VAE_IMAGE_SIZE, module.CONDITION_IMAGE_SIZE = row.vae_area, row.condition_area
-        try:
-            yield
-        finally:
-            module.VAE_IMAGE_SIZE, module.CONDITION_IMAGE_SIZE = before
+def _part(folder: Path, name: str, value: Any, device: str) -> Any:  # noqa: ANN401
+    if not isinstance(value, list):
+        return value  # an argument of the pipeline's own
+    library, kind = value
+    if library is None:
+        return None
+    if library not in LIBRARIES:
+        raise BadSettings(f"model folder {folder}: {name} is code of its own ({library})")
+    loaded = getattr(importlib.import_module(library), kind)
+    arguments: dict[str, Any] = {"local_files_only": True}
+    if isinstance(loaded, type) and issubclass(loaded, torch.nn.Module):
+        arguments["dtype"] = torch.float32 if device == "cpu" else torch.bfloat16
+        arguments["low_cpu_mem_usage"] = True
+    try:
+        return loaded.from_pretrained(folder, subfolder=name, **arguments)
+    except OSError as error:
+        raise BadSettings(f"model folder {folder}: {name}: {error}") from error
 
 
-def template_tokens(pipeline: Any, text: str) -> int:  # noqa: ANN401 - untyped library
-    """Tokens of the text inside the pipeline's fixed template, pictures left out."""
-    whole = pipeline.prompt_template_encode.format(text)
-    return len(pipeline.tokenizer(whole, verbose=False).input_ids)
+def _change(transformer: Any, folder: Path, load: Load, device: str) -> None:  # noqa: ANN401
+    """In this order: weights are added before they are rounded, and rounded before compiling."""
+    if load.lora is not None:
+        merge_lora(transformer, folder / LORA_FOLDER / load.lora)
+    if load.precision is Precision.FP8:
+        to_fp8(transformer, device)
+    if load.attention != "native":
+        transformer.set_attention_backend(load.attention)
+    if load.step_cache is not None:
+        transformer.enable_cache(diffusers.FirstBlockCacheConfig(threshold=load.step_cache))
+    if load.compiled and device != "cpu":
+        compile_blocks(transformer)
+
+
+def compile_blocks(transformer: Any, *, backend: str = "inductor") -> None:  # noqa: ANN401
+    """Compile the block that repeats, once for all lengths of text and sizes of picture."""
+    transformer.compile_repeated_blocks(dynamic=True, backend=backend)

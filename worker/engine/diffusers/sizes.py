@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,11 @@ from worker.engine.diffusers.models import ModelRow
 LEGAL_MULTIPLE: Final = 16
 #: what the pipeline rounds its inputs to, hence what the model has seen most
 USUAL_MULTIPLE: Final = 32
+
+#: length of the transformer's table of positions, in both directions from zero
+ROPE_POSITIONS: Final = 4096
+#: side of a patch of the text encoder, after merging four
+VISION_PATCH: Final = 28
 
 Size = tuple[int, int]
 
@@ -37,6 +43,23 @@ def plan_output(row: ModelRow, request: EditRequest, source: Size) -> OutputPlan
         return OutputPlan(canvas=_nearest_legal(row, wanted), final=wanted)
     canvas = _sides(row.vae_area, source[0] / source[1], USUAL_MULTIPLE)
     return OutputPlan(canvas=canvas, final=source if request.size == "source" else canvas)
+
+
+def rope_reach(row: ModelRow, canvas: Size, sources: Sequence[Size], text_tokens: int) -> int:
+    """The highest position that the transformer would look up.
+
+    Pictures are counted from their middle, and text from where the largest one ends; beyond
+    the table, torch would hand out a shorter slice.
+    """
+    references = [_sides(row.vae_area, width / height, USUAL_MULTIPLE) for width, height in sources]
+    longest = max(side for size in (canvas, *references) for side in size)
+    seen = sum(_vision_tokens(row, width / height) for width, height in sources)
+    return longest // LEGAL_MULTIPLE // 2 + text_tokens + seen
+
+
+def _vision_tokens(row: ModelRow, aspect: float) -> int:
+    width, height = _sides(row.condition_area, aspect, USUAL_MULTIPLE)
+    return math.ceil(width / VISION_PATCH) * math.ceil(height / VISION_PATCH) + 8  # and its label
 
 
 def _nearest_legal(row: ModelRow, wanted: Size) -> Size:

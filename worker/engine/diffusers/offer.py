@@ -1,0 +1,104 @@
+"""Which of a model's profiles a worker can serve: what was asked for, or what there is."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.errors import BadSettings
+from worker.engine.diffusers.models import ModelRow
+from worker.engine.diffusers.profiles import LORA_FOLDER, Load, Precision, Profile
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Offer:
+    """One load and the profiles that it serves."""
+
+    load: Load
+    profiles: tuple[Profile, ...]
+
+
+def is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def offered(
+    row: ModelRow,
+    folder: Path,
+    asked: Sequence[str] = (),
+    *,
+    installed: Callable[[str], bool] = is_installed,
+) -> Offer:
+    """The profiles to serve from ``folder``.
+
+    Without ``asked``: all that share the first profile's load; of the others the log says why
+    not.  Raises ``BadSettings`` when one that was asked for is unknown, lacks a file or a
+    package, or needs another load than the rest.
+    """
+    if asked:
+        return _as_asked(row, folder, asked, installed)
+    load = row.profiles[0].load
+    chosen = tuple(profile for profile in row.profiles if profile.load == load)
+    _refuse_missing(row, folder, chosen, installed)
+    for profile in row.profiles:
+        if profile not in chosen:
+            missing = _missing(profile, folder, installed)
+            why = f"lacks {', '.join(missing)}" if missing else "another load: ask for it by name"
+            log.info("profile_left_out", extra={"profile": profile.name, "why": why})
+    return Offer(load=load, profiles=chosen)
+
+
+def _as_asked(
+    row: ModelRow, folder: Path, asked: Sequence[str], installed: Callable[[str], bool]
+) -> Offer:
+    known = {profile.name: profile for profile in row.profiles}
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise BadSettings(
+            f"PACKSHOT_PROFILES: {row.name} has {', '.join(known)}, not {', '.join(unknown)}"
+        )
+    chosen = tuple(known[name] for name in known if name in asked)
+    _refuse_missing(row, folder, chosen, installed)
+    groups = sorted({profile.load.group for profile in chosen})
+    if len(groups) > 1:
+        raise BadSettings(
+            f"PACKSHOT_PROFILES: {', '.join(asked)} need {len(groups)} loads of the weights"
+            f" ({', '.join(groups)}): run a worker for each"
+        )
+    return Offer(load=chosen[0].load, profiles=chosen)
+
+
+def _refuse_missing(
+    row: ModelRow, folder: Path, chosen: Sequence[Profile], installed: Callable[[str], bool]
+) -> None:
+    missing = [
+        f"{profile.name} lacks {what}"
+        for profile in chosen
+        for what in _missing(profile, folder, installed)
+    ]
+    if missing:
+        raise BadSettings(f"profiles of {row.name}: {'; '.join(missing)}")
+
+
+def _missing(profile: Profile, folder: Path, installed: Callable[[str], bool]) -> list[str]:
+    """Files and packages that a profile needs and that are not there."""
+    load, missing = profile.load, []
+    if load.lora is not None and not (folder / LORA_FOLDER / load.lora).is_file():
+        missing.append(f"the file {LORA_FOLDER}/{load.lora}")
+    if load.precision is Precision.FP8 and not installed("torchao"):
+        missing.append("the package torchao")
+    return missing
+
+
+def accept_licence(row: ModelRow, accepted: Sequence[str]) -> None:
+    """Raises ``BadSettings`` for a limited licence that nobody has said to have read."""
+    if row.licence_is_limited and row.name not in accepted:
+        raise BadSettings(
+            f"{row.name} is under the {row.licence}: read it, and put the model's name into"
+            " PACKSHOT_LICENCES if your use is allowed"
+        )

@@ -1,0 +1,95 @@
+"""Where a model's parts live: on the card, or in host memory until they are needed.
+
+    resident        all on the card                       fastest
+    model-offload   one part at a time on the card        a few seconds more a picture
+    group-offload   a few layers at a time on the card    many times slower
+
+None of them changes a pixel on the same card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from jobs.errors import BadSettings
+
+AUTO: Final = "auto"
+GIB: Final = 1024**3
+
+
+class Placement(StrEnum):
+    """From the most memory on the card to the least."""
+
+    RESIDENT = "resident"
+    MODEL_OFFLOAD = "model-offload"
+    GROUP_OFFLOAD = "group-offload"
+
+    @property
+    def smaller(self) -> Placement | None:
+        ladder = list(Placement)
+        following = ladder[ladder.index(self) + 1 :]
+        return following[0] if following else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Needs:
+    """Free memory that the card must have for up to three references at 1 MP, in GiB."""
+
+    resident: float
+    model_offload: float
+    group_offload: float
+
+    def of(self, placement: Placement) -> float:
+        gib: float = getattr(self, placement.name.lower())
+        return gib
+
+
+#: Resident: 59.7 GiB measured for one reference (vLLM-Omni, H200), 61.5 for two at 1536 x 1536.
+#: Model-offload: the transformer's 38.1 GiB and a request's 2.3, rounded up.  Group-offload:
+#: others report 4 to 8 GB; ours is not measured.
+QWEN_BF16: Final = Needs(resident=64.0, model_offload=44.0, group_offload=8.0)
+#: Resident: 41.2 GiB measured (vllm-omni PR #1764).  The rest is derived from the weights.
+QWEN_FP8: Final = Needs(resident=46.0, model_offload=24.0, group_offload=8.0)
+#: Derived from the weights: transformer 22.2 GiB, text encoders 9.1, VAE 0.2.
+FLUX_KONTEXT: Final = Needs(resident=36.0, model_offload=26.0, group_offload=6.0)
+#: About 13 GB by its makers' card; the rest is derived.
+FLUX2_KLEIN: Final = Needs(resident=14.0, model_offload=10.0, group_offload=4.0)
+#: The small checkpoint; 30 MB of weights and their work.
+TINY: Final = Needs(resident=1.0, model_offload=0.5, group_offload=0.5)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placed:
+    """A choice, and why it was made: one line of the log."""
+
+    placement: Placement
+    why: str
+
+    def facts(self) -> Mapping[str, str]:
+        return MappingProxyType({"placement": self.placement.value, "why": self.why})
+
+
+def choose(asked: str, needs: Needs, free_gib: float | None) -> Placed:
+    """The placement for a card with so much free memory; ``None`` stands for the CPU.
+
+    What was asked for by name is done, fit or not.  Raises ``BadSettings`` when not even the
+    smallest fits.
+    """
+    if free_gib is None:
+        return Placed(placement=Placement.RESIDENT, why="the CPU has one memory")
+    if asked != AUTO:
+        return Placed(placement=Placement(asked), why="as the settings say")
+    for placement in Placement:
+        need = needs.of(placement)
+        if free_gib >= need:
+            why = f"{free_gib:.1f} GiB of the card are free, {placement.value} needs {need:g}"
+            return Placed(placement=placement, why=why)
+    raise BadSettings(
+        f"the card has {free_gib:.1f} GiB free, the smallest placement needs"
+        f" {needs.group_offload:g}: free it, take a larger card, or name a placement in"
+        " PACKSHOT_PLACEMENT to try"
+    )

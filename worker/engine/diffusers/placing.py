@@ -1,0 +1,75 @@
+"""Putting a pipeline's parts where a ``Placement`` says, and taking them back.
+
+On the CPU, group-offload runs the library's same hooks, and gains nothing.  Streams and
+model-offload are CUDA's alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import torch
+from diffusers.hooks import HookRegistry, apply_group_offloading
+from diffusers.hooks import group_offloading as library
+
+from worker.engine.diffusers.placement import GIB, Placement
+
+#: The layers of a transformer that repeat: one of them at a time is on the card.
+BLOCKS: Final = "transformer"
+
+
+def free_gib(device: str) -> float | None:
+    """Of the card's memory; ``None`` for the CPU."""
+    if device == "cpu":
+        return None
+    free, _total = torch.cuda.mem_get_info()
+    return free / GIB
+
+
+def place(pipeline: Any, placement: Placement, device: str) -> None:  # noqa: ANN401
+    """From any placement to this one."""
+    _take_back(pipeline)
+    match placement:
+        case Placement.RESIDENT:
+            pipeline.to(device)
+        case Placement.MODEL_OFFLOAD:
+            pipeline.enable_model_cpu_offload(device=device)
+        case Placement.GROUP_OFFLOAD:
+            _offload_groups(pipeline, torch.device(device))
+
+
+def _take_back(pipeline: Any) -> None:  # noqa: ANN401
+    pipeline.remove_all_hooks()  # accelerate's, of model-offload
+    for part in _modules(pipeline).values():
+        registry = HookRegistry.check_if_exists_or_initialize(part)
+        for hook in (
+            library._GROUP_OFFLOADING,  # noqa: SLF001 - the library has no public way back
+            library._LAYER_EXECUTION_TRACKER,  # noqa: SLF001
+            library._LAZY_PREFETCH_GROUP_OFFLOADING,  # noqa: SLF001
+        ):
+            registry.remove_hook(hook, recurse=True)
+    pipeline.to("cpu")
+
+
+def _offload_groups(pipeline: Any, device: torch.device) -> None:  # noqa: ANN401
+    """The transformer block by block, the rest layer by layer; copies overlap with work."""
+    on_gpu = device.type == "cuda"
+    for name, part in _modules(pipeline).items():
+        by_block = name == BLOCKS
+        apply_group_offloading(
+            part,
+            onload_device=device,
+            offload_device=torch.device("cpu"),
+            offload_type="block_level" if by_block else "leaf_level",
+            num_blocks_per_group=1 if by_block else None,
+            use_stream=on_gpu,
+            record_stream=on_gpu,
+        )
+
+
+def _modules(pipeline: Any) -> dict[str, torch.nn.Module]:  # noqa: ANN401
+    return {
+        name: part
+        for name, part in pipeline.components.items()
+        if isinstance(part, torch.nn.Module)
+    }
