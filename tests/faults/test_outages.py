@@ -1,0 +1,64 @@
+"""Promise 1 for the other two servers: their absence costs time, and no job anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import Event
+
+from jobs.model import Job
+from jobs.states import JobState
+from tests.faults.scene import LEASE, Scene
+from tests.services import eventually
+
+SOON = timedelta(seconds=60)
+
+
+@contextmanager
+def without_ledger(scene: Scene) -> Iterator[None]:
+    scene.servers.postgres.kill()
+    try:
+        yield
+    finally:
+        scene.servers.postgres.start()
+
+
+@contextmanager
+def without_bucket(scene: Scene) -> Iterator[None]:
+    scene.servers.s3.kill()
+    try:
+        yield
+    finally:
+        scene.servers.s3.start()
+
+
+def unharmed(job: Job) -> bool:
+    return (job.state, job.attempt, job.failures) == (JobState.SUCCEEDED, 1, 0)
+
+
+def test_a_job_on_the_card_outlives_an_outage_of_the_ledger_longer_than_its_lease(
+    scene: Scene,
+) -> None:
+    worker = scene.worker(steps=20, step_seconds=0.1)
+    scene.worker()  # would take the job, were its lease ended
+    job = scene.submit("keep calm")
+    scene.eventually_running(job.id)
+
+    with without_ledger(scene):
+        eventually(lambda: b"ledger_away" in worker.log.read_bytes())
+        Event().wait(LEASE.total_seconds() + 1)  # the fault itself takes this long
+
+    assert unharmed(scene.client.wait(job.id, timeout=SOON))
+
+
+def test_jobs_wait_for_a_bucket_that_is_away(scene: Scene) -> None:
+    scene.worker(step_seconds=0.05)
+    scene.client.wait(scene.submit("the picture is stored now").id, timeout=SOON)
+
+    with without_bucket(scene):
+        jobs = [scene.submit(f"carry on {number}") for number in range(3)]
+        eventually(lambda: scene.client.status(jobs[0].id).state is JobState.RUNNING)
+
+    done = scene.client.wait_all([job.id for job in jobs], timeout=SOON)
+    assert all(map(unharmed, done))
