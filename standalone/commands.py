@@ -46,7 +46,7 @@ def up(cards: str | None, **options: object) -> None:
     Postgres, a Redis-compatible server and an S3 server, one worker per card, the HTTP API
     and Flower, all on loopback.
     """
-    chosen = cards.split(",") if cards else machine.found()
+    chosen = [one.strip() for one in (cards or "").split(",") if one.strip()] or machine.found()
     plan = Plan(cards=chosen, **options)  # type: ignore[arg-type]
     console = Console()
     stopped = _until_signal()
@@ -55,10 +55,12 @@ def up(cards: str | None, **options: object) -> None:
         system.start()
     try:
         with console.status("loading the model"):
-            system.wait_until_ready()
-        _announce(console, system)
+            system.wait_until_ready(stopped.is_set)
+        if not stopped.is_set():
+            _announce(console, system)
         while not stopped.wait(1.0):
-            system.revive()
+            for line in system.revive():
+                console.print(line, soft_wrap=True, highlight=False, markup=False)
     finally:
         with console.status("stopping: jobs in hand are finished or given back"):
             system.stop()

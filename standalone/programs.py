@@ -23,7 +23,6 @@ class Program:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     log: Path
-    restarts: int = 0
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from jobs.errors import Unavailable
+from jobs.errors import BadSettings, Unavailable
 from standalone.ports import Ports
 from standalone.postgres import PostgresServer
 from standalone.process import ChildServer, make_private, polls, remove_tree, write_private
@@ -32,8 +32,8 @@ class Servers:
     process at a time may use a folder.  The servers do not outlive the thread that started them
     (on Linux).
 
-    ``start`` raises ``BadSettings`` for a named port that is taken, and ``Unavailable`` for a
-    server that does not come up; no server runs then.
+    ``start`` raises ``BadSettings`` for a named port that is taken or a folder that cannot be
+    written to, and ``Unavailable`` for a server that does not come up; no server runs then.
     """
 
     postgres: PostgresServer  #: from the first ``start`` on, like the other two
@@ -87,6 +87,14 @@ class Servers:
             os.close(self._lock)
             self._lock = None
 
+    def revive(self) -> list[str]:
+        """Start again those that have ended by themselves; their names.  Raises ``Unavailable``."""
+        ended = [server for server in self._all if not server.is_running]
+        for server in ended:
+            server.kill()  # what is left of its children must be gone before
+            server.start()
+        return [server.name for server in ended]
+
     def erase(self) -> None:
         """Stop, and remove all data: the folder, and what had to be put outside it."""
         self.stop()
@@ -107,8 +115,13 @@ class Servers:
 
     def _hold_folder(self) -> None:
         if self._lock is None:
-            self.data_dir.mkdir(parents=True, exist_ok=True)
-            self._lock = _sole_use(self.data_dir)
+            try:
+                self.data_dir.mkdir(parents=True, exist_ok=True)
+                self._lock = _sole_use(self.data_dir)
+            except OSError as error:
+                raise BadSettings(
+                    f"{self.data_dir} cannot keep the data: {error.strerror}; name another folder"
+                ) from error
         if not self._all:
             self._set_up()
         for server in self._all:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -22,8 +21,6 @@ from standalone.process import LOOPBACK, polls, write_private
 from standalone.programs import Program
 from standalone.servers import Servers
 from standalone.settings import TINY_MODEL, TINY_MODEL_DIR, child_environment
-
-log = logging.getLogger(__name__)
 
 #: Loading a model included.
 READY_TIMEOUT: Final = timedelta(minutes=5)
@@ -105,24 +102,32 @@ class System:
             self.stop()
             raise
 
-    def wait_until_ready(self) -> None:
-        """Return when every worker has loaded its model and every page answers."""
+    def wait_until_ready(self, has_enough: Callable[[], bool] = lambda: False) -> None:
+        """Return when every worker has loaded its model and every page answers.
+
+        Or when the caller, who is asked again and again, ``has_enough`` of waiting.
+        """
         services = connect(self.settings)
         try:
-            self._wait(lambda: len(services.ledger.live_workers()) >= len(self.workers))
             self._wait(
-                lambda: all(_answers(f"{self.urls[name]}/{HEALTH[name]}") for name in self.urls)
+                lambda: has_enough() or len(services.ledger.live_workers()) >= len(self.workers)
             )
+            self._wait(lambda: has_enough() or all(map(_answers, self._health)))
         finally:
             services.close()
 
-    def revive(self) -> None:
-        """Start again what has ended by itself."""
+    def revive(self) -> list[str]:
+        """Start again what has ended by itself; a line on each.  Raises ``Unavailable``."""
+        lines = [f"{name} had ended and was started again" for name in self.servers.revive()]
         for program in (*self.workers, *self.pages):
-            if program.exit_code is not None:
-                log.warning("restarting", extra={"program": program.name})
-                program.restarts += 1
+            code = program.exit_code
+            if code is not None:
                 program.start()
+                lines.append(
+                    f"{program.name} ended with exit code {code} and was started again;"
+                    f" see {program.log}"
+                )
+        return lines
 
     def stop(self) -> None:
         """Workers finish or give back what is in hand; the servers go last."""
@@ -194,6 +199,10 @@ class System:
         program.log.unlink(missing_ok=True)
         program.start()
         return program
+
+    @property
+    def _health(self) -> list[str]:
+        return [f"{url}/{HEALTH[name]}" for name, url in self.urls.items()]
 
     def _wait(self, is_ready: Callable[[], bool]) -> None:
         for _ in polls(READY_TIMEOUT):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import secrets
+import signal
 import socket
 import stat
 import sys
@@ -24,6 +25,7 @@ from standalone import postgres
 from standalone.postgres import PostgresServer
 from standalone.process import ChildServer
 from standalone.servers import Servers
+from tests.services import eventually
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -228,6 +230,20 @@ def test_a_killed_server_starts_again_with_its_data(server: ChildServer, servers
     assert read(servers) == ("two", "two", "two")
 
 
+@each_server
+def test_a_server_that_ended_by_itself_is_started_again(
+    server: ChildServer, servers: Servers
+) -> None:
+    write(servers, "four")
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    eventually(lambda: not server.is_running)
+
+    assert servers.revive() == [server.name]
+    assert servers.revive() == []
+    assert read(servers) == ("four", "four", "four")
+
+
 @on_linux
 @each_server
 def test_a_paused_server_keeps_silent_until_resumed(server: ChildServer) -> None:
@@ -278,6 +294,13 @@ def test_a_named_port_that_is_taken_is_refused(tmp_path: Path, name: str) -> Non
         ports = {f"{name.lower()}_port": port}
         with pytest.raises(BadSettings, match=f"port {port}, named for {name}, is taken"):
             Servers(tmp_path, **ports).start()
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(BadSettings, match="file/data cannot keep the data: Not a directory"):
+        Servers(tmp_path / "file" / "data").start()
 
 
 def test_a_folder_in_use_is_refused(
