@@ -28,6 +28,7 @@ from worker.engine.base import Engine
 from worker.gate import Gate
 from worker.intake import Intake
 from worker.leases import LeaseKeeper
+from worker.provenance import Labeller
 from worker.runner import Runner
 from worker.settings import WorkerSettings
 
@@ -70,6 +71,9 @@ class WorkerProcess:
             engine=engine,
             card=card,
             keeper=self.keeper,
+            labeller=Labeller(model=engine.model, producer=settings.provider)
+            if settings.provenance
+            else None,
         )
         self.intake = Intake(
             ledger=ledger,

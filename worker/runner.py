@@ -6,7 +6,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,6 +26,7 @@ from worker.failures import failure_of, is_ours
 from worker.gate import Place
 from worker.held import Held, Ordered, Stop
 from worker.leases import LeaseKeeper
+from worker.provenance import Labeller
 from worker.retry import pauses, retry_in
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,14 @@ class Verdict(StrEnum):
 Outcome = Result | Failure | Stop
 
 
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the job edits: the source and its references, and the source's own XMP."""
+
+    pictures: Sequence[Image]
+    xmp: bytes | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Runner:
     """Knows the order of things and nothing about Celery, SQL, S3 or CUDA."""
@@ -57,6 +66,7 @@ class Runner:
     engine: Engine
     card: Card
     keeper: LeaseKeeper
+    labeller: Labeller | None = None  #: ``None``: pictures say nothing of their making
     patience: float = PATIENCE
     pauses: Callable[[], Iterator[float]] = pauses  #: seconds between tries in place
 
@@ -160,9 +170,9 @@ class Runner:
         with self.card.taken(lambda: self._check(held)), self._timed(held, "card"):
             held.timings["wait"] = time.monotonic() - ready
             place.reached_card(held.timings["fetch"] + held.timings["decode"])
-            image = self._on_card(held, sources)
+            image = self._on_card(held, sources.pictures)
         with self._timed(held, "encode"):
-            data = pictures.encode(image, held.job.request.format)
+            data = self._encode(held, image, sources.xmp)
         result = self._upload(held, image, data)
         held.check()
         held.timings["total"] = time.monotonic() - began
@@ -173,18 +183,23 @@ class Runner:
             held.order(None, "the card is lost to this process")
         held.check()
 
-    def _fetch(self, held: Held) -> list[Image]:
+    def _fetch(self, held: Held) -> Sources:
         job = held.job
         with self._timed(held, "fetch"):
             keys = [input_key(job.tenant, digest) for digest in job.request.pictures]
             blobs = [self._patiently(held, partial(self.artifacts.get, key)) for key in keys]
         with self._timed(held, "decode"):
-            return [
+            decoded = [
                 pictures.decode(blob, name=f"picture {number}")
                 for number, blob in enumerate(blobs, start=1)
             ]
+            return Sources(decoded, pictures.xmp_of(blobs[0], name="picture 1"))
 
-    def _on_card(self, held: Held, sources: list[Image]) -> Image:
+    def _encode(self, held: Held, image: Image, source_xmp: bytes | None) -> bytes:
+        xmp = self.labeller.packet(held.job, source_xmp) if self.labeller else None
+        return pictures.encode(image, held.job.request.format, xmp=xmp)
+
+    def _on_card(self, held: Held, sources: Sequence[Image]) -> Image:
         request = held.job.request
         assert request.seed is not None, "the ledger gives every job a seed"
 

@@ -111,6 +111,7 @@ def test_a_picture_comes_back_edited_in_the_size_and_format_asked_for(up: Up, fo
         assert (picture.format, picture.size) == ("WEBP", (200, 200))
         corner = np.asarray(picture.convert("RGB"))[:20, :20].mean()
     assert corner > 225  # white was asked for
+    assert b"compositeWithTrainedAlgorithmicMedia" in out.read_bytes()
 
 
 def test_the_same_work_is_the_same_job(up: Up, folder: Path) -> None:
