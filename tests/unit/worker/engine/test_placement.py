@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from jobs.errors import BadSettings
+from worker.engine.diffusers.models import MODELS, ModelRow, model_row
+from worker.engine.diffusers.placement import AUTO, Placement, choose
+from worker.engine.diffusers.profiles import Precision
+
+NEEDS = model_row("qwen-image-edit-2509").needs
+FP8 = model_row("qwen-image-edit-2509").needs_fp8
+
+
+@pytest.mark.parametrize(
+    ("free_gib", "placement"),
+    [
+        (139.0, Placement.RESIDENT),
+        (78.5, Placement.RESIDENT),  # an 80 GB card
+        (47.0, Placement.MODEL_OFFLOAD),  # a 48 GB one
+        (23.5, Placement.GROUP_OFFLOAD),  # a 24 GB one
+    ],
+)
+def test_auto_takes_the_fastest_that_fits_and_says_why(
+    free_gib: float, placement: Placement
+) -> None:
+    placed = choose(AUTO, NEEDS, free_gib)
+
+    assert placed.placement is placement
+    assert placed.why == (
+        f"{free_gib:.1f} GiB of the card are free, {placement} needs {NEEDS.of(placement):g}"
+    )
+
+
+def test_rounded_weights_fit_a_smaller_card() -> None:
+    assert choose(AUTO, FP8, 47.0).placement is Placement.RESIDENT
+
+
+def test_a_card_too_small_for_any_is_refused_with_the_need() -> None:
+    with pytest.raises(BadSettings, match=r"3\.0 GiB free, the smallest placement needs 8"):
+        choose(AUTO, NEEDS, 3.0)
+
+
+def test_one_named_is_taken_fit_or_not() -> None:
+    assert choose("resident", NEEDS, 3.0).placement is Placement.RESIDENT
+
+
+@pytest.mark.parametrize("asked", [AUTO, "group-offload"])
+def test_a_cpu_has_one_memory(asked: str) -> None:
+    assert choose(asked, NEEDS, None).placement is Placement.RESIDENT
+
+
+def test_the_ladder_ends() -> None:
+    assert Placement.RESIDENT.smaller is Placement.MODEL_OFFLOAD
+    assert Placement.GROUP_OFFLOAD.smaller is None
+
+
+@pytest.mark.parametrize("row", MODELS.values(), ids=MODELS)
+def test_a_smaller_placement_never_needs_more(row: ModelRow) -> None:
+    for precision in Precision:
+        needs = [row.needs_at(precision).of(placement) for placement in Placement]
+        assert needs == sorted(needs, reverse=True)
