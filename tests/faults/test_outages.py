@@ -40,10 +40,10 @@ def unharmed(job: Job) -> bool:
 def test_a_job_on_the_card_outlives_an_outage_of_the_ledger_longer_than_its_lease(
     scene: Scene,
 ) -> None:
-    worker = scene.worker(steps=20, step_seconds=0.1)
-    scene.worker()  # would take the job, were its lease ended
+    worker = scene.worker(steps=60, step_seconds=0.1)
     job = scene.submit("keep calm")
     scene.eventually_running(job.id)
+    scene.worker()  # would take the job, were its lease ended
 
     with without_ledger(scene):
         eventually(lambda: b"ledger_away" in worker.log.read_bytes())
