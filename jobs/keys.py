@@ -9,8 +9,9 @@ from typing import Final
 from jobs.errors import JobsError, ModelNotServed
 from jobs.model import DERIVED_KEY, MAX_SEED, NewJob, ServedModel, canonical_digest
 
-#: Where jobs wait whose model no worker has offered yet.  Whoever offers it first takes them over.
-UNSERVED_GROUP: Final = "default"
+#: Where jobs wait whose model or profile no worker has offered yet.  No worker has this group: one
+#: that serves the model, but not the profile, would take them and fail.
+UNSERVED_GROUP: Final = "unserved"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -151,6 +151,13 @@ class Ledger(Protocol):
     def queues(self) -> Mapping[str, int]:
         """Queues with queued jobs or live workers, and how many live workers each has."""
 
+    def reroute(self, queue: str, *, limit: int = 1_000) -> int:
+        """Move queued jobs of a queue without live workers to live ones' queues; how many.
+
+        Each to one that offers its model and profile; the others stay, as all do where the
+        queue has a live worker.
+        """
+
     def take_window(self, queue: str, *, size: int) -> Sequence[JobId]:
         """Mark jobs as dispatched until ``size`` of the queue stand so; return the new ones.
 

@@ -45,8 +45,11 @@ class Reconciler:
         if self.clock() >= self._spare_until:
             self.expire()
         for queue, workers in queues.items():
-            self.forget_lost(queue)
-            self.fill(queue, workers)
+            if workers:
+                self.forget_lost(queue)
+                self.fill(queue, workers)
+            else:
+                self.reroute(queue)
 
     def _queues(self) -> Mapping[str, int]:
         try:
@@ -64,11 +67,17 @@ class Reconciler:
                 extra={"job_id": str(job.id), "attempt": job.attempt, "state": job.state},
             )
 
+    def reroute(self, queue: str) -> None:
+        """Whose workers are all gone, or never came, may be served by others meanwhile."""
+        moved = self.ledger.reroute(queue)
+        if moved:
+            log.info("jobs_rerouted", extra={"queue": queue, "count": moved})
+
     def fill(self, queue: str, workers: int = 1) -> None:
-        """Top up the window of one queue."""
-        if not self.dispatcher.ready():
+        """Top up the window of one queue; without live workers it has none."""
+        if not workers or not self.dispatcher.ready():
             return
-        job_ids = self.ledger.take_window(queue, size=WINDOW_PER_WORKER * max(1, workers))
+        job_ids = self.ledger.take_window(queue, size=WINDOW_PER_WORKER * workers)
         if not job_ids:
             return
         try:

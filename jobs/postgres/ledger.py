@@ -38,9 +38,10 @@ from jobs.model import (
 )
 from jobs.postgres import attempts, window
 from jobs.postgres.connection import Database
+from jobs.postgres.offers import live_workers, served_models
 from jobs.postgres.rows import job_of
-from jobs.postgres.submit import adopt, served_models, submit
-from jobs.postgres.tables import input_, is_alive, job, model, move, state_is, worker
+from jobs.postgres.submit import submit
+from jobs.postgres.tables import input_, job, model, move, state_is, worker
 from jobs.states import JobState
 
 
@@ -160,34 +161,8 @@ class PostgresLedger:
             return served_models(connection)
 
     def live_workers(self) -> Sequence[WorkerInfo]:
-        statement = (
-            select(worker, model.c.profiles)
-            .join(
-                model,
-                (worker.c.model == model.c.name)
-                & (worker.c.profile_group == model.c.profile_group)
-                & (worker.c.revision == model.c.revision),
-            )
-            .where(is_alive())
-            .order_by(worker.c.started_at)
-        )
         with self.database.connect() as connection:
-            rows = connection.execute(statement).mappings().all()
-        return [
-            WorkerInfo(
-                id=row["id"],
-                holder=row["holder"],
-                card=row["card"],
-                release=row["release"],
-                model=ServedModel(
-                    name=row["model"],
-                    revision=row["revision"],
-                    profile_group=row["profile_group"],
-                    profiles=tuple(row["profiles"]),
-                ),
-            )
-            for row in rows
-        ]
+            return live_workers(connection)
 
     # ---- what a worker does
 
@@ -220,7 +195,6 @@ class PostgresLedger:
         with self.database.begin() as connection:
             connection.execute(offer)
             connection.execute(join)
-            connection.execute(adopt(offered))
 
     def retire(self, worker_id: UUID) -> None:
         statement = update(worker).where(worker.c.id == worker_id).values(left_at=func.now())
@@ -270,6 +244,10 @@ class PostgresLedger:
     def queues(self) -> Mapping[str, int]:
         with self.database.connect() as connection:
             return window.queues(connection)
+
+    def reroute(self, queue: str, *, limit: int = 1_000) -> int:
+        with self.database.begin() as connection:
+            return window.reroute(connection, queue, limit)
 
     def take_window(self, queue: str, *, size: int) -> Sequence[JobId]:
         with self.database.begin() as connection:

@@ -11,16 +11,11 @@ from sqlalchemy import (
     Interval,
     TableValuedAlias,
     Text,
-    Update,
     and_,
-    any_,
     bindparam,
     column,
-    exists,
-    false,
     func,
     literal,
-    null,
     or_,
     select,
     update,
@@ -28,11 +23,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from jobs.errors import IdempotencyConflict, JobsError
-from jobs.keys import UNSERVED_GROUP, Keyed, keyed
+from jobs.keys import Keyed, keyed
 from jobs.ledger import Submitted
-from jobs.model import NewJob, ServedModel, new_job_id, queue_name
+from jobs.model import NewJob, new_job_id
+from jobs.postgres.offers import served_models
 from jobs.postgres.rows import job_of, values_of
-from jobs.postgres.tables import is_alive, job, model, state_is, worker
+from jobs.postgres.tables import job, state_is
 from jobs.states import JobState
 
 SUBMITTER: Final = "producer"
@@ -53,55 +49,6 @@ def submit(connection: Connection, new: Sequence[NewJob]) -> list[Submitted | Jo
     return [
         item if isinstance(item, JobsError) else _outcome(item, found, created) for item in items
     ]
-
-
-def served_models(connection: Connection) -> list[ServedModel]:
-    """Those with live workers first, then the newest registration.
-
-    Not by who was seen last: while two revisions are live, that changes with every renewal,
-    and with it the keys derived from the revision.
-    """
-    alive = func.coalesce(func.bool_or(is_alive()), false())
-    rows = connection.execute(
-        select(model)
-        .outerjoin(
-            worker,
-            (worker.c.model == model.c.name)
-            & (worker.c.profile_group == model.c.profile_group)
-            & (worker.c.revision == model.c.revision),
-        )
-        .group_by(model.c.name, model.c.profile_group, model.c.revision)
-        .order_by(alive.desc(), model.c.registered_at.desc())
-    ).mappings()
-    return [
-        ServedModel(
-            name=row["name"],
-            revision=row["revision"],
-            profile_group=row["profile_group"],
-            profiles=tuple(row["profiles"]),
-        )
-        for row in rows
-    ]
-
-
-def adopt(offered: ServedModel) -> Update:
-    """Jobs that waited for somebody to offer their model go to the queue that serves them."""
-    waiting = queue_name(offered.name, UNSERVED_GROUP)
-    regular = exists().where(
-        model.c.name == offered.name,
-        model.c.profile_group == UNSERVED_GROUP,
-        job.c.profile == any_(model.c.profiles),
-    )
-    return (
-        update(job)
-        .where(
-            job.c.queue == waiting,
-            state_is(JobState.QUEUED),
-            job.c.profile == any_(literal(list(offered.profiles), TEXTS)),
-            ~regular,
-        )
-        .values(queue=offered.queue, dispatched_at=null())
-    )
 
 
 def _keys(items: Sequence[Keyed]) -> TableValuedAlias:

@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import (
     Connection,
     RowMapping,
+    Text,
     Uuid,
     and_,
     any_,
@@ -21,9 +22,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from jobs.errors import FailureClass
-from jobs.model import JobId
+from jobs.model import JobId, ServedModel
 from jobs.postgres.attempts import due, ended_badly
 from jobs.postgres.fair import next_jobs
+from jobs.postgres.offers import live_workers
 from jobs.postgres.tables import is_alive, job, state_is, worker
 from jobs.states import JobState
 
@@ -95,6 +97,35 @@ def queues(connection: Connection) -> dict[str, int]:
         select(worker.c.queue, func.count(literal(1))).where(is_alive()).group_by(worker.c.queue)
     )
     return {**found, **{queue: count for queue, count in connection.execute(alive)}}  # noqa: C416
+
+
+def reroute(connection: Connection, queue: str, limit: int) -> int:
+    """Where a job may go is decided by who lives now, as ``submit`` decided it then."""
+    alive = [one.model for one in live_workers(connection)]
+    if queue in {one.queue for one in alive}:
+        return 0
+    return sum(_move(connection, queue, to, limit) for to in dict.fromkeys(alive))
+
+
+def _move(connection: Connection, queue: str, to: ServedModel, limit: int) -> int:
+    stranded = (
+        select(job.c.id)
+        .where(
+            job.c.queue == queue,
+            state_is(JobState.QUEUED),
+            job.c.model == to.name,
+            job.c.profile == any_(literal(list(to.profiles), ARRAY(Text()))),
+        )
+        .order_by(job.c.priority.desc(), job.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    statement = (
+        update(job)
+        .where(job.c.id.in_(stranded.scalar_subquery()))
+        .values(queue=to.queue, dispatched_at=null())
+    )
+    return connection.execute(statement).rowcount
 
 
 def take_window(connection: Connection, queue: str, size: int) -> list[JobId]:

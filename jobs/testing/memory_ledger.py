@@ -18,7 +18,7 @@ from jobs.errors import (
     JobsError,
     LeaseLost,
 )
-from jobs.keys import UNSERVED_GROUP, Keyed, keyed
+from jobs.keys import Keyed, keyed
 from jobs.ledger import LEASE, JobFilter, Move, Submitted
 from jobs.model import (
     Failure,
@@ -31,7 +31,6 @@ from jobs.model import (
     Result,
     ServedModel,
     WorkerInfo,
-    queue_name,
 )
 from jobs.states import JobState
 from jobs.testing.memory_rows import QUEUED, REQUEUED, RUNNING, AttemptRecord, Row, in_turn
@@ -163,18 +162,6 @@ class MemoryLedger:
     def register(self, worker: WorkerInfo) -> None:
         with self._lock:
             self._workers.register(worker, now=self._now())
-            self._adopt(worker.model)
-
-    def _adopt(self, offered: ServedModel) -> None:
-        """Jobs that waited for somebody to offer their model go to the queue that serves them."""
-        waiting = queue_name(offered.name, UNSERVED_GROUP)
-        regular = {
-            profile for one in self.models() if one.queue == waiting for profile in one.profiles
-        }
-        for row in [*self._in_queue(waiting)]:
-            wanted = row.job.request.profile
-            if row.job.state is QUEUED and wanted in {*offered.profiles} - regular:
-                row.store(replace(row.job, queue=offered.queue, dispatched_at=None))
 
     def retire(self, worker_id: UUID) -> None:
         with self._lock:
@@ -279,6 +266,26 @@ class MemoryLedger:
             waiting = {row.job.queue: 0 for row in self._rows.values() if row.job.state is QUEUED}
             alive = Counter(one.model.queue for one in self._workers.alive(now=now))
             return {**waiting, **alive}
+
+    def reroute(self, queue: str, *, limit: int = 1_000) -> int:
+        with self._lock:
+            alive = [one.model for one in self._workers.alive(now=self._now())]
+            if queue in {one.queue for one in alive}:
+                return 0
+            return sum(self._move(queue, to, limit) for to in dict.fromkeys(alive))
+
+    def _move(self, queue: str, to: ServedModel, limit: int) -> int:
+        stranded = [
+            row
+            for row in self._in_queue(queue)
+            if row.job.state is QUEUED
+            and row.job.request.model == to.name
+            and row.job.request.profile in to.profiles
+        ]
+        stranded.sort(key=lambda row: (-row.job.priority, row.job.id))
+        for row in stranded[:limit]:
+            row.store(replace(row.job, queue=to.queue, dispatched_at=None))
+        return len(stranded[:limit])
 
     def take_window(self, queue: str, *, size: int) -> Sequence[JobId]:
         with self._lock:

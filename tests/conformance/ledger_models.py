@@ -8,7 +8,7 @@ import pytest
 
 from jobs.errors import ModelNotServed
 from jobs.ledger import WORKER_TIMEOUT, Ledger
-from jobs.model import NewJob, queue_name
+from jobs.model import NewJob
 from tests.conformance.scenes import (
     LIGHTNING,
     MODEL,
@@ -22,11 +22,14 @@ from tests.conformance.scenes import (
     claimed,
     new,
     outcome,
+    result,
     submitted,
     worker,
 )
 
 NEWER = replace(MODEL, revision="r2")
+#: The same profiles in another queue.
+BOTH = replace(MODEL, profile_group="both")
 STRANGER = replace(MODEL, name="stranger", profile_group="lightning")
 
 
@@ -102,16 +105,14 @@ class ModelConformance:
 
     @pytest.mark.parametrize("group", ["default", "lightning"])
     def test_a_job_may_wait_for_its_model(self, ledger: Ledger, group: str) -> None:
-        job = submitted(
-            ledger,
-            NewJob(request=asked(model="stranger"), wait_for_model=True),
-        )
-        waiting = ledger.queues()
+        job = submitted(ledger, NewJob(request=asked(model="stranger"), wait_for_model=True))
+        alone = ledger.queues(), ledger.reroute(job.queue)
         saviour = worker("gpu-3", model=replace(STRANGER, profile_group=group))
 
         ledger.register(saviour)
 
-        assert waiting[queue_name("stranger", "default")] == 0
+        assert alone == ({QUEUE: 1, job.queue: 0}, 0)
+        assert ledger.reroute(job.queue) == 1
         assert ledger.get(job.id).queue == saviour.model.queue
         assert claimed(ledger, job, by=saviour).attempt == 1
 
@@ -122,14 +123,49 @@ class ModelConformance:
 
         ledger.register(worker("gpu-3", model=STRANGER))
 
-        assert ledger.get(job.id).queue == queue_name("stranger", "default")
+        assert ledger.reroute(job.queue) == 0
+        assert ledger.get(job.id).queue == job.queue
+
+    def test_a_job_that_waits_for_a_profile_is_not_given_to_who_lacks_it(
+        self, ledger: Ledger
+    ) -> None:
+        job = submitted(ledger, NewJob(request=asked(profile="turbo"), wait_for_model=True))
+
+        assert ledger.claim_next(WORKER) is None
+        assert ledger.claim(job.id, WORKER) is None
 
     def test_a_served_job_stays_in_its_queue(self, ledger: Ledger) -> None:
         job = submitted(ledger)
 
-        ledger.register(worker("gpu-3", model=replace(MODEL, profile_group="lightning")))
+        ledger.register(worker("gpu-3", model=BOTH))
 
+        assert ledger.reroute(QUEUE) == 0
         assert ledger.get(job.id).queue == QUEUE
+
+    @pytest.mark.parametrize("leaves", ["retires", "falls silent"])
+    def test_jobs_whose_workers_are_gone_go_where_they_are_served(
+        self, ledger: Ledger, let_pass: LetPass, leaves: str
+    ) -> None:
+        """A new grouping of the profiles is rolled out, its workers first."""
+        job, other = accepted(ledger, new()).job, submitted(ledger, new("blue"))
+        ledger.take_window(QUEUE, size=1)
+        if leaves == "retires":
+            ledger.retire(WORKER.id)
+        else:
+            let_pass(WORKER_TIMEOUT + SECOND)
+        ledger.register(worker("gpu-3", model=BOTH))
+
+        assert ledger.reroute(QUEUE, limit=1) == 1
+        assert [ledger.get(one.id).queue for one in (job, other)] == [BOTH.queue, QUEUE]
+        assert list(ledger.take_window(BOTH.queue, size=4)) == [job.id]
+
+    def test_a_running_job_stays_with_who_has_it(self, ledger: Ledger) -> None:
+        lease = claimed(ledger)
+        ledger.retire(WORKER.id)
+        ledger.register(worker("gpu-3", model=BOTH))
+
+        assert ledger.reroute(QUEUE) == 0
+        assert ledger.complete(lease, result(lease), timings={}).queue == QUEUE
 
     def test_a_worker_that_left_is_not_alive(self, ledger: Ledger) -> None:
         ledger.register(OTHER)

@@ -100,6 +100,9 @@ class World:
     def expire(self) -> object:
         return sorted(self.number(job.id) for job in self.ledger.expire())
 
+    def reroute(self, queue: str) -> int:
+        return self.ledger.reroute(queue, limit=3)
+
     def take_window(self, size: int) -> object:
         return [self.number(one) for one in self.ledger.take_window(QUEUE, size=size)]
 

@@ -19,13 +19,24 @@ from hypothesis.stateful import (
 )
 
 from jobs.errors import FailureClass
+from jobs.keys import UNSERVED_GROUP
 from jobs.ledger import JobFilter
-from jobs.model import Job, NewJob, Priority, WorkerInfo
+from jobs.model import Job, NewJob, Priority, WorkerInfo, queue_name
 from jobs.postgres.connection import Database
 from jobs.postgres.ledger import PostgresLedger
 from jobs.states import MOVES, JobState
 from jobs.testing import MemoryLedger
-from tests.conformance.scenes import LIGHTNING, OTHER, WORKER, Clock, asked, failure, new, worker
+from tests.conformance.scenes import (
+    LIGHTNING,
+    MODEL,
+    OTHER,
+    WORKER,
+    Clock,
+    asked,
+    failure,
+    new,
+    worker,
+)
 from tests.conformance.worlds import Reported, World, answer
 from tests.services import empty, let_pass_in
 
@@ -169,6 +180,10 @@ class LedgerMachine(RuleBasedStateMachine):
             world.let_pass(timedelta(minutes=minutes))
         if tick:
             self.act(lambda world: world.expire())
+
+    @rule(group=st.sampled_from(["default", "lightning", UNSERVED_GROUP]))
+    def reroute(self, group: str) -> None:
+        self.act(lambda world: world.reroute(queue_name(MODEL.name, group)))
 
     @rule(size=st.integers(1, 4), gone=st.lists(jobs, max_size=1))
     def take_window(self, size: int, gone: list[int]) -> None:

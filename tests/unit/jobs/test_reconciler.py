@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import cast
 
@@ -16,6 +16,7 @@ from jobs.states import JobState
 from jobs.testing import MemoryLedger, RecordingDispatcher
 from tests.conformance.scenes import (
     MINUTE,
+    MODEL,
     OTHER,
     QUEUE,
     SECOND,
@@ -24,6 +25,7 @@ from tests.conformance.scenes import (
     all_submitted,
     claimed,
     several,
+    worker,
 )
 from tests.unit.worker.bench import Door
 
@@ -78,13 +80,26 @@ def test_the_window_grows_with_the_workers() -> None:
     assert world.sent() == world.ids[: 2 * WINDOW_PER_WORKER]
 
 
-def test_a_queue_whose_workers_are_gone_keeps_the_window_of_one() -> None:
-    world = World(jobs=2 * WINDOW_PER_WORKER)
+def test_nothing_is_sent_where_nobody_listens() -> None:
+    """Messages would pile up: after a while, each counts as lost and is sent again."""
+    world = World(jobs=1)
     world.ledger.retire(WORKER.id)
 
     world.reconciler.tick()
 
-    assert world.sent() == world.ids[:WINDOW_PER_WORKER]
+    assert world.sent() == []
+
+
+def test_jobs_whose_workers_are_gone_go_where_they_are_served() -> None:
+    world = World(jobs=1)
+    elsewhere = worker("gpu-3", model=replace(MODEL, profile_group="both"))
+    world.ledger.retire(WORKER.id)
+    world.ledger.register(elsewhere)
+
+    world.reconciler.tick()
+    world.reconciler.tick()
+
+    assert world.dispatcher.sent == [(elsewhere.model.queue, world.ids[0])]
 
 
 def test_there_is_never_more_than_a_window_in_the_broker() -> None:
