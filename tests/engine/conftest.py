@@ -11,6 +11,7 @@ from jobs.model import EditRequest
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.models import ModelRow, model_row
 from worker.engine.diffusers.pipeline import load_pipeline
+from worker.engine.tiny.checkpoint import write_checkpoint
 
 Ask = Callable[..., EditRequest]
 MODEL = "qwen-image-edit-2509-tiny"
@@ -20,6 +21,14 @@ MODEL = "qwen-image-edit-2509-tiny"
 def folder() -> Path:
     """The trained small checkpoint."""
     return Path(__file__).parents[2] / "models" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def random_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One of random weights, smaller still: for tests that ask nothing of the picture."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    write_checkpoint(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

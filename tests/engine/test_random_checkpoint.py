@@ -17,17 +17,10 @@ from worker.engine.tiny.checkpoint import write_checkpoint
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoint")
-    write_checkpoint(folder)
-    return folder
-
-
 def test_the_engine_loads_and_edits_with_it(
-    written: Path, ask: Callable[..., EditRequest], product: Image.Image
+    random_folder: Path, ask: Callable[..., EditRequest], product: Image.Image
 ) -> None:
-    engine = DiffusersEngine.load(written, card="cpu:0", model="qwen-image-edit-2509-tiny")
+    engine = DiffusersEngine.load(random_folder, card="cpu:0", model="qwen-image-edit-2509-tiny")
 
     pictures = [
         engine.edit([product] * count, ask(steps=2), seed=1, on_step=lambda *_: None)
@@ -38,29 +31,29 @@ def test_the_engine_loads_and_edits_with_it(
     assert len({picture.tobytes() for picture in pictures}) == 3
 
 
-def test_its_layout_is_the_real_models(written: Path, folder: Path) -> None:
+def test_its_layout_is_the_real_models(random_folder: Path, folder: Path) -> None:
     def names(root: Path) -> set[str]:
         return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
 
-    index = json.loads((written / "model_index.json").read_text())
+    index = json.loads((random_folder / "model_index.json").read_text())
 
-    assert names(written) == names(folder) - {"README.md"}
+    assert names(random_folder) == names(folder) - {"README.md"}
     assert index["_class_name"] == "QwenImageEditPlusPipeline"
     assert index["text_encoder"] == ["transformers", "Qwen2_5_VLForConditionalGeneration"]
 
 
-def test_equal_seeds_write_equal_weights(written: Path, tmp_path: Path) -> None:
+def test_equal_seeds_write_equal_weights(random_folder: Path, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "same")
     write_checkpoint(tmp_path / "other", seed=1)
 
-    assert folder_revision(tmp_path / "same") == folder_revision(written)
-    assert folder_revision(tmp_path / "other") != folder_revision(written)
+    assert folder_revision(tmp_path / "same") == folder_revision(random_folder)
+    assert folder_revision(tmp_path / "other") != folder_revision(random_folder)
 
 
 def test_the_command_overwrites_nothing(
-    written: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    random_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["tiny", str(written)])
+    monkeypatch.setattr(sys, "argv", ["tiny", str(random_folder)])
 
     assert main() == 2
     assert "is no empty folder" in capsys.readouterr().err

@@ -22,15 +22,15 @@ QWEN = ["qwen-image-edit-2509", "qwen-image-edit-2511", "qwen-image-edit"]
 
 
 @pytest.fixture(scope="module")
-def folders(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def folders(random_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("siblings")
     return {
-        "qwen-image-edit-2509": folder,
+        "qwen-image-edit-2509": random_folder,
         "qwen-image-edit-2511": variant(
-            folder, root / "2511", "transformer/config.json", zero_cond_t=True
+            random_folder, root / "2511", "transformer/config.json", zero_cond_t=True
         ),
         "qwen-image-edit": variant(
-            folder, root / "edit", "model_index.json", _class_name="QwenImageEditPipeline"
+            random_folder, root / "edit", "model_index.json", _class_name="QwenImageEditPipeline"
         ),
     }
 

@@ -1,0 +1,117 @@
+"""One more try with less on the card; and nothing of it in the next picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from jobs.errors import OutOfResources, WorkerFatal
+from jobs.model import EditRequest
+from tests.engine.faulty_card import FaultyCard
+from tests.engine.variants import TINY, load
+from worker.engine.diffusers import engine as engines
+from worker.engine.diffusers.engine import DiffusersEngine
+from worker.engine.diffusers.pipeline import load_pipeline
+from worker.engine.diffusers.placement import Placement
+from worker.engine.diffusers.placing import place
+
+pytestmark = pytest.mark.engine
+Ask = Callable[..., EditRequest]
+Pipeline = Any
+
+
+@pytest.fixture(scope="module")
+def own_pipeline(random_folder: Path) -> Pipeline:
+    return load_pipeline(random_folder, TINY, "cpu")
+
+
+@pytest.fixture(scope="module")
+def laddered(own_pipeline: Pipeline) -> DiffusersEngine:
+    """With group-offload under it: on the CPU the same hooks run, to no gain."""
+    return DiffusersEngine(
+        own_pipeline, TINY, card="cpu:0", revision="test", smaller=Placement.GROUP_OFFLOAD
+    )
+
+
+@pytest.fixture(scope="module")
+def fresh(random_folder: Path, ask: Ask) -> bytes:
+    return made(load(random_folder, TINY), ask)
+
+
+def made(engine: DiffusersEngine, ask: Ask, seed: int = 1) -> bytes:
+    picture = Image.new("RGB", (128, 128), (246, 208, 48))
+    return engine.edit([picture], ask(steps=2), seed=seed, on_step=lambda *_: None).tobytes()
+
+
+def test_the_second_try_makes_the_same_picture_with_less_on_the_card(
+    laddered: DiffusersEngine,
+    own_pipeline: Pipeline,
+    ask: Ask,
+    fresh: bytes,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with FaultyCard(own_pipeline, fails_at=(2,)).plugged_in() as card:
+        picture = made(laddered, ask)
+
+    (line,) = caplog.records
+    assert picture == fresh
+    assert card.passes == 2 + 2  # it began anew
+    assert line.message == "out_of_memory"
+    assert line.__dict__["retried_as"] == "group-offload"
+
+
+def test_a_second_lack_is_the_jobs_failure_and_leaves_no_trace(
+    laddered: DiffusersEngine, own_pipeline: Pipeline, ask: Ask, fresh: bytes
+) -> None:
+    faulty = FaultyCard(own_pipeline, fails_at=(2, 4))
+    with faulty.plugged_in(), pytest.raises(OutOfResources, match="at pass 4"):
+        made(laddered, ask, seed=9)
+
+    assert made(laddered, ask) == fresh
+    assert laddered.placement is Placement.RESIDENT
+
+
+def test_without_a_smaller_placement_the_first_lack_is_the_failure(
+    engine: DiffusersEngine, pipeline: Pipeline, ask: Ask
+) -> None:
+    faulty = FaultyCard(pipeline, fails_at=(1,))
+    with faulty.plugged_in() as card, pytest.raises(OutOfResources, match="at pass 1"):
+        made(engine, ask)
+
+    assert card.passes == 1
+
+
+def test_steps_are_told_anew(
+    laddered: DiffusersEngine, own_pipeline: Pipeline, ask: Ask, product: Image.Image
+) -> None:
+    told: list[int] = []
+    with FaultyCard(own_pipeline, fails_at=(2,)).plugged_in():
+        laddered.edit(
+            [product], ask(steps=2), seed=1, on_step=lambda done, _total: told.append(done)
+        )
+
+    assert [done for done, _ in groupby(told)] == [0, 1, 0, 1, 2]
+
+
+def test_a_model_that_cannot_be_put_back_ends_the_process(
+    laddered: DiffusersEngine,
+    own_pipeline: Pipeline,
+    ask: Ask,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def place_once(pipeline: Pipeline, placement: Placement, device: str) -> None:
+        if placement is Placement.RESIDENT:
+            raise RuntimeError("CUDA error: out of memory")
+        place(pipeline, placement, device)
+
+    faulty = FaultyCard(own_pipeline, fails_at=(1,))
+    with monkeypatch.context() as patch, faulty.plugged_in():
+        patch.setattr(engines, "place", place_once)
+        with pytest.raises(WorkerFatal, match="could not be placed as resident"):
+            made(laddered, ask)
+    place(own_pipeline, Placement.RESIDENT, "cpu")
