@@ -1,0 +1,246 @@
+"""What a load does to the weights, and what it must leave as it was."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from math import log
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from jobs.errors import BadSettings
+from jobs.model import EditRequest
+from tests.engine.variants import TINY, load, loaded_so, variant
+from worker.engine.base import Interrupted
+from worker.engine.diffusers.engine import DiffusersEngine
+from worker.engine.diffusers.lora import merge_lora
+from worker.engine.diffusers.pipeline import compile_blocks, load_pipeline
+from worker.engine.diffusers.placement import Placement
+from worker.engine.diffusers.placing import place
+from worker.engine.diffusers.precision import is_rounded, to_fp8
+from worker.engine.diffusers.profiles import LIGHTNING_SCHEDULER, Load
+
+pytestmark = pytest.mark.engine
+Ask = Callable[..., EditRequest]
+LAYER = "transformer_blocks.0.attn.to_q"
+
+
+def made(engine: DiffusersEngine, ask: Ask, product: Image.Image, seed: int = 1) -> bytes:
+    return engine.edit([product], ask(steps=2), seed=seed, on_step=lambda *_: None).tobytes()
+
+
+@pytest.fixture(scope="module")
+def plain(random_folder: Path) -> DiffusersEngine:
+    return load(random_folder, TINY)
+
+
+def matrices(up: int, down: int, rank: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    numbers = torch.Generator().manual_seed(3)
+    return torch.randn(up, rank, generator=numbers), torch.randn(rank, down, generator=numbers)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "names", "alpha"),
+    [
+        ("", ("lora_up", "lora_down"), 1.0),  # Lightning's spelling
+        ("diffusion_model.", ("lora_B", "lora_A"), None),
+        ("transformer.", ("lora_B.default", "lora_A.default"), 8.0),
+    ],
+)
+def test_a_lora_adds_its_product_at_its_scale(
+    tmp_path: Path, prefix: str, names: tuple[str, str], alpha: float | None
+) -> None:
+    model = torch.nn.ModuleDict({"one": torch.nn.Linear(5, 7), "two": torch.nn.Linear(5, 7)})
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    up, down = matrices(7, 5)
+    tensors = {
+        f"{prefix}one.{names[0]}.weight": up,
+        f"{prefix}one.{names[1]}.weight": down,
+    }
+    if alpha is not None:
+        tensors[f"{prefix}one.alpha"] = torch.tensor(alpha)
+    save_file(tensors, tmp_path / "lora.safetensors")
+
+    count = merge_lora(model, tmp_path / "lora.safetensors")
+
+    scale = 1.0 if alpha is None else alpha / 2
+    after = model.state_dict()
+    assert count == 1
+    assert torch.allclose(after["one.weight"], before["one.weight"] + scale * (up @ down))
+    for same in ("one.bias", "two.weight", "two.bias"):
+        assert torch.equal(after[same], before[same])
+
+
+@pytest.mark.parametrize(
+    ("tensors", "told"),
+    [
+        ({"three.lora_up.weight": (7, 2), "three.lora_down.weight": (2, 5)}, "no linear layer"),
+        ({"one.lora_up.weight": (7, 2)}, "one has one of its two matrices"),
+        ({"one.lora_up.weight": (6, 2), "one.lora_down.weight": (2, 5)}, r"one is \(7, 5\)"),
+        ({"one.lora_up.weight": (7, 3), "one.lora_down.weight": (2, 5)}, r"one is \(7, 5\)"),
+        ({"one.diff": (7, 5)}, "one.diff is no part of a LoRA"),
+        ({}, "is empty"),
+    ],
+)
+def test_a_lora_that_fits_in_part_is_refused_whole(
+    tmp_path: Path, tensors: dict[str, tuple[int, int]], told: str
+) -> None:
+    model = torch.nn.ModuleDict({"one": torch.nn.Linear(5, 7)})
+    before = model.state_dict()["one.weight"].clone()
+    save_file({name: torch.ones(size) for name, size in tensors.items()}, tmp_path / "lora")
+
+    with pytest.raises(BadSettings, match=told):
+        merge_lora(model, tmp_path / "lora")
+    assert torch.equal(model.state_dict()["one.weight"], before)
+
+
+@pytest.fixture(scope="module")
+def few_steps(random_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small checkpoint with weights for few steps beside it."""
+    folder = tmp_path_factory.mktemp("few") / "model"
+    copytree(random_folder, folder)
+    (folder / "lora").mkdir()
+    width = 64
+    up, down = matrices(width, width)
+    save_file(
+        {f"{LAYER}.lora_up.weight": up, f"{LAYER}.lora_down.weight": down},
+        folder / "lora" / "few.safetensors",
+    )
+    return folder
+
+
+def test_few_step_weights_come_with_their_schedule_and_a_group_of_their_own(
+    few_steps: Path, plain: DiffusersEngine, ask: Ask, product: Image.Image
+) -> None:
+    wanted = Load(group="lightning-4", lora="few.safetensors", scheduler=LIGHTNING_SCHEDULER)
+    pipeline: Any = load_pipeline(few_steps, TINY, "cpu", load=wanted)
+    engine = load(few_steps, loaded_so(wanted))
+
+    config = pipeline.scheduler.config
+    assert (config.base_shift, config.max_shift) == (log(3), log(3))
+    assert config.shift_terminal is None
+    assert config.max_image_seq_len == 8192  # the rest is the model's
+    assert engine.model.queue == "edit.qwen-image-edit-2509-tiny.lightning-4"
+    assert engine.model.revision != plain.model.revision
+    assert made(engine, ask, product) != made(plain, ask, product)
+
+
+def test_beside_the_model_they_change_nothing(
+    few_steps: Path, plain: DiffusersEngine, ask: Ask, product: Image.Image
+) -> None:
+    engine = load(few_steps, TINY)
+
+    assert engine.model.revision == plain.model.revision
+    assert made(engine, ask, product) == made(plain, ask, product)
+
+
+def passes_of_the_last_block(engine: DiffusersEngine) -> list[bool]:
+    seen: list[bool] = []
+    block = engine._pipeline.transformer.transformer_blocks[-1]  # noqa: SLF001
+    block.img_mlp.register_forward_hook(lambda *_: seen.append(True))
+    return seen
+
+
+def test_a_step_cache_skips_work_and_forgets_between_edits(
+    random_folder: Path, ask: Ask, product: Image.Image
+) -> None:
+    engine = load(random_folder, loaded_so(Load(group="cached", step_cache=10.0)))
+    passes = passes_of_the_last_block(engine)
+    first = made(engine, ask, product)
+    skipped = 2 - len(passes)
+
+    def stop(done: int, _total: int) -> None:
+        if done == 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        engine.edit([product], ask("make it red", steps=3), seed=7, on_step=stop)
+
+    assert skipped == 1
+    assert made(engine, ask, product) == first
+
+
+def test_a_step_cache_that_never_matches_changes_nothing(
+    random_folder: Path, plain: DiffusersEngine, ask: Ask, product: Image.Image
+) -> None:
+    engine = load(random_folder, loaded_so(Load(group="cached", step_cache=1e-9)))
+
+    assert made(engine, ask, product) == made(plain, ask, product)
+
+
+def test_group_offload_changes_no_pixel_and_can_be_taken_back(
+    random_folder: Path, plain: DiffusersEngine, ask: Ask, product: Image.Image
+) -> None:
+    pipeline: Any = load_pipeline(random_folder, TINY, "cpu", placement=Placement.GROUP_OFFLOAD)
+    engine = DiffusersEngine(pipeline, TINY, card="cpu:0", revision="test")
+    offloaded = made(engine, ask, product)
+    place(pipeline, Placement.RESIDENT, "cpu")
+
+    assert offloaded == made(engine, ask, product) == made(plain, ask, product)
+
+
+def test_compiled_blocks_make_the_same_picture(
+    random_folder: Path, plain: DiffusersEngine, ask: Ask, product: Image.Image
+) -> None:
+    """With a backend that only traces: what a GPU's code generator rounds is not shown here."""
+    pipeline: Any = load_pipeline(random_folder, TINY, "cpu")
+    compile_blocks(pipeline.transformer, backend="eager")
+    engine = DiffusersEngine(pipeline, TINY, card="cpu:0", revision="test")
+
+    assert made(engine, ask, product) == made(plain, ask, product)
+
+
+def test_fp8_is_no_load_for_a_cpu() -> None:
+    with pytest.raises(BadSettings, match="fp8 needs a GPU"):
+        to_fp8(torch.nn.Linear(2, 2), "cpu")
+
+
+def test_fp8_leaves_the_layers_that_show(plain: DiffusersEngine) -> None:
+    transformer = plain._pipeline.transformer  # noqa: SLF001
+    rounded = {name for name, part in transformer.named_modules() if is_rounded(part, name)}
+
+    assert LAYER in rounded
+    assert "transformer_blocks.0.img_mlp.net.0.proj" in rounded
+    for kept in ("img_in", "proj_out", "norm_out.linear", "transformer_blocks.0.img_mod.1"):
+        assert kept not in rounded
+    assert "transformer_blocks.1.img_mlp.net.2" not in rounded
+
+
+def test_one_line_tells_what_was_loaded_and_what_it_took(
+    random_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    load(random_folder, TINY)
+
+    (facts,) = [vars(one) for one in caplog.records if one.message == "model_loaded"]
+    assert facts["placement"] == "resident"
+    assert facts["why"] == "the CPU has one memory"
+    assert facts["group"] == "default"
+    assert {"text_encoder", "transformer", "vae"} < set(facts["parts"])
+    for name in ("text_encoder", "transformer", "vae"):
+        part = facts["parts"][name]
+        assert part["seconds"] >= 0
+        assert part["host_peak_mib"] > part["mib"]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (["their_own_package", "Transformer"], r"code of its own \(their_own_package\)"),
+        (["diffusers", "AutoencoderKLQwenImage"], "transformer"),
+    ],
+)
+def test_a_part_that_cannot_be_loaded_is_named(
+    random_folder: Path, tmp_path: Path, value: list[str], told: str
+) -> None:
+    folder = variant(random_folder, tmp_path / "model", "model_index.json", transformer=value)
+    (folder / "transformer" / "config.json").unlink()
+
+    with pytest.raises(BadSettings, match=told):
+        load(folder, TINY)
