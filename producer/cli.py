@@ -77,6 +77,7 @@ def submit(app: App, **asked_for: Unpack[submission.Options]) -> None:
     with app.connect() as client:
         submission.submit(client, entries)
         app.say(submission.hint(entries, base.batch))
+        app.say(following.unserved(client, entries))
         if waited:
             _follow(client, entries, out=out)
     app.answer(entries, waited=waited, silent=out is not None and out.path is None)
@@ -99,6 +100,7 @@ def status(app: App, ids: tuple[str, ...]) -> None:
         if len(entries) == 1 and entries[0].job and not app.as_json:
             tables.show_details(entries[0].job, _place_in_line(client, entries[0]))
             return
+        app.say(following.unserved(client, entries))
     app.answer(entries)
 
 
@@ -125,6 +127,7 @@ def wait(
     where = saving.out_of(out, several=batch is not None or len(names) > 1)
     with app.connect() as client:
         entries = _found(client, names, batch)
+        app.say(following.unserved(client, entries))
         _follow(client, entries, timeout=timeout, out=where)
     app.answer(entries, waited=True, silent=where is not None and where.path is None)
 
@@ -296,7 +299,12 @@ def _follow(
 
 def _place_in_line(client: Client, entry: Entry) -> Mapping[str, str]:
     before = client.position(job_id(entry.name))
-    return {} if before is None else {"in its queue": f"{before:,} before it"}
+    if before is None:
+        return {}
+    return {
+        "in its queue": f"{before:,} before it",
+        "note": following.unserved(client, [entry]),
+    }
 
 
 def _show_link(app: App, client: Client, entry: Entry) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -217,6 +217,11 @@ class Client:
     def position(self, job_id: JobId) -> int | None:
         """How many queued jobs stand before a queued one, else ``None``."""
         return self.ledger.position(job_id)
+
+    def unserved(self, jobs: Iterable[Job]) -> builtins.list[Job]:
+        """Those that are queued where no worker lives to take them: they wait for one."""
+        live = {queue for queue, workers in self.ledger.queues().items() if workers}
+        return [job for job in jobs if job.state is JobState.QUEUED and job.queue not in live]
 
     def history(self, job_id: JobId) -> Sequence[Move]:
         """Every move of the job, oldest first.  Raises ``JobNotFound``."""

@@ -42,6 +42,22 @@ class Saver:
             entry.file = place
 
 
+def unserved(client: Client, entries: Sequence[Entry]) -> str:
+    """What no worker takes at present; empty if all is served."""
+    jobs = {entry.job.id: entry.job for entry in entries if entry.job}
+    if all(job.state is not JobState.QUEUED for job in jobs.values()):
+        return ""
+    try:
+        waiting = client.unserved(jobs.values())
+    except Unavailable:
+        return ""  # a hint: what follows asks the ledger too, and says so
+    asked = sorted({f"{job.request.model} ({job.request.profile})" for job in waiting})
+    if not waiting:
+        return ""
+    count = f"{len(waiting):,} job{'s' * (len(waiting) > 1)}"
+    return f"no worker serves {', '.join(asked)} at present; {count} will wait for one"
+
+
 def follow(
     client: Client,
     entries: Sequence[Entry],

@@ -63,6 +63,7 @@ SUCCEEDED: Final[dict[str, Any]] = {
     "start_by": None,
     "expires_at": None,
     "queue_position": None,
+    "waits_for_worker": False,
     "links": LINKS,
 }
 
@@ -136,6 +137,7 @@ class EditView(ListedEdit):
     model_config = ConfigDict(json_schema_extra={"examples": [SUCCEEDED]})
 
     queue_position: int | None = Field(description="Jobs before it; null unless queued.")
+    waits_for_worker: bool = Field(description="Queued, and no worker lives to take it.")
     result: LinkedResult | None
 
 

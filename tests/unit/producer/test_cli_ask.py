@@ -7,7 +7,7 @@ import pytest
 
 from jobs.model import Lease, new_job_id
 from jobs.states import JobState
-from tests.unit.producer.shop import FAILURE, Shop, left_in, picture_of, turns
+from tests.unit.producer.shop import FAILURE, WORKER, Shop, left_in, picture_of, turns
 
 UNKNOWN = str(new_job_id())
 
@@ -54,6 +54,18 @@ def test_what_is_no_id_is_an_invalid_request(shop: Shop) -> None:
 
     assert result.exit_code == 2
     assert result.stderr == "packshot: '0193a5c2' is no job id (a full UUID)\n"
+
+
+def test_status_says_once_what_nobody_serves_any_more(shop: Shop) -> None:
+    ids = shop.submitted("red", "blue")
+    shop.complete_next()
+    shop.ledger.retire(WORKER.id)
+    told = shop.run("status", *ids).stderr
+
+    assert told == (
+        "packshot: no worker serves qwen-image-edit-2509 (quality) at present;"
+        " 1 job will wait for one\n"
+    )
 
 
 def test_json_tells_of_a_wrong_id_in_its_place(shop: Shop) -> None:

@@ -9,7 +9,7 @@ from click.testing import Result
 from rich.console import Console
 
 from producer.tables import console
-from tests.unit.producer.shop import Shop, photo
+from tests.unit.producer.shop import WORKER, Shop, photo
 
 COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -60,6 +60,14 @@ def test_one_job_is_told_in_full(terminal: Shop) -> None:
     assert re.search(r"metadata +name=stdin  sku=A-1", told)
     assert re.search(r"in its queue +1 before it", told)
     assert "failure" not in told.split()
+
+
+def test_a_queued_job_tells_that_nobody_serves_it(terminal: Shop) -> None:
+    (job,) = terminal.submitted("red")
+    terminal.ledger.retire(WORKER.id)
+    told = seen(terminal.run("status", job).stdout)
+
+    assert re.search(r"note +no worker serves \S+ \(quality\) at present", told)
 
 
 def test_history_is_a_table(terminal: Shop) -> None:

@@ -9,7 +9,7 @@ from jobs.testing import MemoryArtifacts, MemoryLedger
 from producer.api.views import answer
 from producer.client import LINK_FOR, Client
 from producer.views import job_json
-from tests.unit.producer.api.scenes import Downstream, Hand
+from tests.unit.producer.api.scenes import WORKER, Downstream, Hand
 
 
 def test_a_job_has_the_words_of_the_command_line(api: Downstream, memory: MemoryLedger) -> None:
@@ -18,7 +18,7 @@ def test_a_job_has_the_words_of_the_command_line(api: Downstream, memory: Memory
     words = job_json(memory.get(JobId(UUID(job_id))))
 
     assert {name: body[name] for name in words} == words
-    assert set(body) - set(words) == {"queue_position", "links"}
+    assert set(body) - set(words) == {"queue_position", "waits_for_worker", "links"}
 
 
 def test_a_listed_job_has_the_words_of_the_command_line(
@@ -38,6 +38,18 @@ def test_a_queued_job_tells_its_place(api: Downstream) -> None:
     second = api.submit(instruction="make it blue")
 
     assert api.get(f"/v1/edits/{second}").json()["queue_position"] == 1
+
+
+def test_a_queued_job_tells_whether_somebody_may_take_it(
+    api: Downstream, memory: MemoryLedger
+) -> None:
+    path = f"/v1/edits/{api.submit()}"
+    served = api.get(path)
+    memory.retire(WORKER.id)
+    alone = api.get(path, if_none_match=served.headers["etag"])
+
+    assert served.json()["waits_for_worker"] is False
+    assert alone.json()["waits_for_worker"] is True
 
 
 def test_a_running_job_tells_its_progress(api: Downstream, hand: Hand) -> None:
