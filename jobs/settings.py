@@ -38,6 +38,9 @@ class Settings(BaseSettings):
             raise BadSettings(f"{ENV_FILE}: no file {path}")
         try:
             return cls(_env_file=path)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise BadSettings(f"{ENV_FILE}: {path} cannot be read: {reason}") from None
         except ValidationError as error:
             problems = "; ".join(
                 cls._problem(*item["loc"], why=item["msg"]) for item in error.errors()

@@ -54,6 +54,15 @@ def test_the_environment_is_read() -> None:
     assert settings.tenant == "default"
 
 
+@pytest.mark.usefixtures("nothing_set")
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "packshot.env"
+    path.write_bytes(b"\xff\xfeP")
+
+    with pytest.raises(BadSettings, match=r"packshot\.env cannot be read: not UTF-8 text"):
+        Settings.load(path)
+
+
 def test_a_file_is_read_and_the_environment_goes_before_it(
     all_set: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
