@@ -10,7 +10,13 @@ from jobs.errors import BadSettings
 from jobs.model import DEFAULT_MODEL, MAX_PICTURES, EditRequest
 from worker.engine.diffusers.models import MODELS, ModelRow, model_row
 from worker.engine.diffusers.revision import folder_revision
-from worker.engine.diffusers.sizes import OutputPlan, Size, plan_output
+from worker.engine.diffusers.sizes import (
+    ROPE_POSITIONS,
+    OutputPlan,
+    Size,
+    plan_output,
+    rope_reach,
+)
 
 REAL = model_row("qwen-image-edit-2509")
 TINY = model_row("qwen-image-edit-2509-tiny")
@@ -67,6 +73,16 @@ def test_a_size_that_the_model_cannot_compute_is_scaled(size: str, canvas: Size)
 def test_every_canvas_is_legal(row: ModelRow, size: str) -> None:
     for source in ((1, row.max_aspect), (row.max_aspect, 1), (640, 480)):
         assert all(side > 0 and side % 16 == 0 for side in plan(row, size, source).canvas)
+
+
+@pytest.mark.parametrize("row", MODELS.values(), ids=MODELS)
+def test_no_request_within_the_limits_leaves_the_table(row: ModelRow) -> None:
+    """Of the transformer's positions: the longest sides, the most pictures, the longest text."""
+    long = (row.max_aspect, 1)
+    for size in ("auto", "16x4096", "4096x4096"):
+        canvas = plan(row, size, long).canvas
+        reach = rope_reach(row, canvas, [long] * row.max_pictures, row.max_tokens)
+        assert reach <= ROPE_POSITIONS
 
 
 def test_equal_folders_have_equal_revisions(tmp_path: Path) -> None:
