@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from jobs.connect import connect
 from jobs.errors import BadSettings
@@ -40,13 +41,20 @@ def load_engine(settings: WorkerSettings) -> Engine:
             profiles=_names(settings.profiles),
             placement=settings.placement,
             licences=_names(settings.licences),
-            memory=settings.digests_dir.expanduser(),
+            memory=_home(settings.digests_dir),
         ),
     )
 
 
 def _names(listed: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in listed.split(",") if name.strip())
+
+
+def _home(path: Path) -> Path | None:
+    try:
+        return path.expanduser()
+    except RuntimeError:  # a container's user may have no home
+        return None
 
 
 def run(settings: WorkerSettings) -> int:

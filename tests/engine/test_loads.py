@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from math import log
@@ -106,7 +107,8 @@ def few_steps(random_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("few") / "model"
     copytree(random_folder, folder)
     (folder / "lora").mkdir()
-    width = 64
+    config = json.loads((folder / "transformer" / "config.json").read_text())
+    width = config["num_attention_heads"] * config["attention_head_dim"]
     up, down = matrices(width, width)
     save_file(
         {f"{LAYER}.lora_up.weight": up, f"{LAYER}.lora_down.weight": down},

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+from PIL import Image
+
+from jobs.errors import Permanent
+from jobs.model import EditRequest
+from tests.engine.flux import write_klein, write_kontext
+from tests.engine.variants import load
+from worker.engine.diffusers.engine import DiffusersEngine, Options
+from worker.engine.diffusers.models import ModelRow, model_row
+
+pytestmark = pytest.mark.engine
+Ask = Callable[..., EditRequest]
+KONTEXT, KLEIN = "flux.1-kontext-dev", "flux.2-klein-4b"
+WIDE = Image.new("RGB", (200, 100), "red")
+
+
+def small(name: str) -> ModelRow:
+    area = 128 * 128
+    return replace(model_row(name), vae_area=area, min_area=area, max_area=area)
+
+
+@pytest.fixture(scope="module")
+def engines(
+    random_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, DiffusersEngine]:
+    root = tmp_path_factory.mktemp("flux")
+    engines = {}
+    for name, write in ((KONTEXT, write_kontext), (KLEIN, write_klein)):
+        tokenizer = transformers.Qwen2Tokenizer.from_pretrained(random_folder / "tokenizer")
+        write(root / name, tokenizer)
+        engines[name] = load(root / name, small(name), Options(licences=(KONTEXT,)))
+    return engines
+
+
+def made(engine: DiffusersEngine, request: EditRequest, *pictures: Image.Image) -> bytes:
+    return engine.edit(pictures, request, seed=1, on_step=lambda *_: None).tobytes()
+
+
+@pytest.mark.parametrize("name", [KONTEXT, KLEIN])
+def test_it_edits_at_the_sources_aspect_and_tells_its_steps(
+    engines: dict[str, DiffusersEngine], ask: Ask, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told: list[tuple[int, int]] = []
+    picture = engines[name].edit(
+        [WIDE], ask(steps=2), seed=1, on_step=lambda *pair: told.append(pair)
+    )
+
+    assert picture.size == (192, 96)
+    assert [pair for pair, _ in groupby(told)] == [(0, 2), (1, 2), (2, 2)]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_kontexts_guidance_is_an_input_that_a_request_may_set(
+    engines: dict[str, DiffusersEngine], ask: Ask
+) -> None:
+    plain, strong = (
+        made(engines[KONTEXT], ask(steps=2, true_cfg_scale=scale), WIDE) for scale in (None, 9.0)
+    )
+
+    assert plain != strong
+
+
+def test_klein_takes_references_and_no_guidance(
+    engines: dict[str, DiffusersEngine], ask: Ask
+) -> None:
+    other = Image.new("RGB", (100, 100), "blue")
+
+    assert made(engines[KLEIN], ask(steps=2), WIDE) != made(
+        engines[KLEIN], ask(steps=2), WIDE, other
+    )
+    with pytest.raises(Permanent, match=r"true_cfg_scale: flux\.2-klein-4b has no guidance"):
+        made(engines[KLEIN], ask(true_cfg_scale=2.0), WIDE)
+
+
+@pytest.mark.parametrize(
+    ("name", "choices", "pictures", "told"),
+    [
+        (KONTEXT, {"negative": "blurred"}, [WIDE], "negative: .* takes none"),
+        (KONTEXT, {}, [WIDE, WIDE], "pictures: 1, got 2"),
+        (KLEIN, {}, [Image.new("RGB", (63, 90))], "picture 1: 63x90, sides of 64 pixels or more"),
+        (KLEIN, {"instruction": "很" * 500}, [WIDE], r"at most 480 tokens, got \d+"),
+    ],
+)
+def test_what_it_cannot_do_is_refused(  # noqa: PLR0913 - fixtures
+    *,
+    engines: dict[str, DiffusersEngine],
+    ask: Ask,
+    name: str,
+    choices: dict[str, Any],
+    pictures: list[Image.Image],
+    told: str,
+) -> None:
+    with pytest.raises(Permanent, match=told):
+        made(engines[name], ask(**choices), *pictures)
