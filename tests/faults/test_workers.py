@@ -51,6 +51,7 @@ def test_a_paused_worker_cannot_overwrite_its_successor(scene: Scene) -> None:
 
 
 def test_a_message_delivered_five_times_gives_one_result(scene: Scene) -> None:
+    scene.worker().end()  # so that the job's queue is known
     job = scene.submit("once is enough")
     dispatcher = scene.services.dispatcher
     dispatcher.dispatch(job.queue, [job.id] * 5)
