@@ -112,7 +112,7 @@ class Ledger(Protocol):
     # ---- what a worker does
 
     def register(self, worker: WorkerInfo) -> None:
-        """Offer what this worker has loaded; jobs that waited for it move to its queue."""
+        """Offer what this worker has loaded.  Waiting jobs come by the next ``reroute``."""
 
     def retire(self, worker_id: UUID) -> None:
         """This worker will claim no more."""
