@@ -20,7 +20,7 @@ from jobs.errors import BadSettings, NoSuchArtifact, Unavailable
 from jobs.model import ArtifactKey
 
 CONNECT_TIMEOUT: Final = 3.0  # seconds
-READ_TIMEOUT: Final = 30.0  # seconds without a byte
+READ_TIMEOUT: Final = 10.0  # seconds without a byte; three tries, and callers wait for them
 POOL: Final = 16  # connections kept open
 INIT: Final = ": run 'packshot init'"
 MISSING: Final = frozenset({"NoSuchKey", "NoSuchObject"})
