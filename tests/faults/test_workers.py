@@ -33,7 +33,7 @@ def test_a_job_of_a_killed_worker_runs_again_within_the_lease_and_five_seconds(
 
 
 def test_a_paused_worker_cannot_overwrite_its_successor(scene: Scene) -> None:
-    victim = scene.worker(steps=20, step_seconds=0.1)
+    victim = scene.worker(steps=200, step_seconds=0.1)  # longer than a rival takes to start
     job = scene.submit("pause me in the middle")
     scene.eventually_running(job.id)
     scene.worker(steps=4)
