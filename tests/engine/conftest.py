@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from jobs.model import EditRequest
@@ -15,6 +16,12 @@ from worker.engine.tiny.checkpoint import write_checkpoint
 
 Ask = Callable[..., EditRequest]
 MODEL = "qwen-image-edit-2509-tiny"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Threads of a model this small wait for each other; on a busy machine, ten times as long."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
