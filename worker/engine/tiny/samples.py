@@ -10,9 +10,10 @@ from PIL import Image
 
 from worker.engine.tiny.outlines import Product
 from worker.engine.tiny.palette import PALETTE
-from worker.engine.tiny.phrases import Language, plain_instruction
+from worker.engine.tiny.phrases import plain_instruction
 from worker.engine.tiny.scenes import USUAL_SIDE, Scene
 from worker.engine.tiny.states import Edit, EditKind
+from worker.engine.tiny.wordings import Language
 
 _KINDS: Final = (EditKind.BACKGROUND, EditKind.RECOLOUR, EditKind.REMOVE_LOGO)
 _LANGUAGES: Final = (Language.ENGLISH, Language.CHINESE)

@@ -21,10 +21,10 @@ from worker.engine.tiny.phrases import (
     LOGO_WORDS,
     PALETTE_WORDS,
     PRODUCT_WORDS,
-    Language,
     instruction,
 )
 from worker.engine.tiny.scenes import Scene
+from worker.engine.tiny.wordings import CHINESE_WORDS, Language
 
 #: From diffusers' pipeline_qwenimage_edit_plus.py, which keeps it inside its constructor.
 TEMPLATE: Final = (
@@ -113,8 +113,7 @@ def _corpus(seed: int) -> Iterator[str]:
 
 
 def _chinese_words() -> Iterator[str]:
-    yield from ("背景", "换成", "改为", "改成", "变成", "颜色", "标志", "图案")
-    yield from ("去掉", "去除", "删除", "移除", "添加", "一个", "保持", "不变")
+    yield from CHINESE_WORDS
     yield from ANY_PRODUCT[Language.CHINESE]
     for words in PALETTE_WORDS[Language.CHINESE].values():
         yield from words
