@@ -1,7 +1,7 @@
-"""python -m worker.engine.tiny.evaluate FOLDER: the share of right edits, as JSON.
+"""python -m worker.engine.tiny.evaluate FOLDER: the share of right edits of a checkpoint.
 
-Runs the real engine on drawn products, in any wording the checkpoint was trained on, half
-of them in English.  Equal arguments give equal cases.
+Runs the real engine on drawn products that it was not trained on, in wordings that it was
+trained on and in others, half of them in English.  Equal arguments give equal cases.
 """
 
 from __future__ import annotations
@@ -9,91 +9,79 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from jobs.model import EditRequest
-from worker.engine.base import Engine
 from worker.engine.diffusers.engine import DiffusersEngine
-from worker.engine.tiny.judge import Verdict, judge
-from worker.engine.tiny.phrases import Language, instruction
-from worker.engine.tiny.scenes import Scene
-from worker.engine.tiny.states import Edit, EditKind
-
-MODEL = "qwen-image-edit-2509-tiny"
+from worker.engine.tiny.cases import MODEL, report, run_all
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    scene: Scene
-    edit: Edit
-    language: Language
-    instruction: str
-
-
-def held_out_cases(kind: EditKind, count: int, seed: int) -> Iterator[Case]:
-    """Cases of one kind, the languages in turn."""
-    rng = np.random.default_rng([seed, list(EditKind).index(kind)])
-    languages = list(Language)
-    made = 0
-    while made < count:
-        scene = Scene.random(rng)
-        if kind not in scene.edits:
-            continue
-        edit, language = scene.random_edit(rng, kind), languages[made % len(languages)]
-        text = instruction(rng, scene, edit, language)
-        yield Case(scene=scene, edit=edit, language=language, instruction=text)
-        made += 1
-
-
-def run(engine: Engine, case: Case, *, profile: str, seed: int) -> Verdict:
-    request = EditRequest(
-        pictures=("0" * 64,), instruction=case.instruction, model=MODEL, profile=profile
-    )
-    picture = engine.edit(
-        [case.scene.picture()], request, seed=seed, on_step=lambda _done, _total: None
-    )
-    return judge(picture, case.scene, case.edit)
-
-
-def _summary(results: Sequence[tuple[Case, Verdict]]) -> dict[str, Any]:
-    def share(language: Language) -> float:
-        return _mean([one.right for case, one in results if case.language is language])
-
+def evaluated(
+    folder: Path, *, cases: int, seed: int, profile: str, card: str = "cpu:0"
+) -> dict[str, Any]:
+    """Shares of all cases, and apart of those in seen and in unseen wordings."""
+    engine = DiffusersEngine.load(folder, card=card, model=MODEL)
+    seen = run_all(engine, cases, seed, profile=profile, unseen=False, wrong=True)
+    unseen = run_all(engine, cases, seed, profile=profile, unseen=True)
+    whole = report(seen)
     return {
-        "cases": len(results),
-        "right_share": _mean([one.right for _, one in results]),
-        "edited_part_right_share": _mean([one.edit_right for _, one in results]),
-        "right_share_by_language": {language.value: share(language) for language in Language},
-        "psnr_db": _mean([one.psnr_db for _, one in results]),
+        "model": MODEL,
+        "revision": engine.model.revision,
+        "profile": profile,
+        "cases_of_each_type": cases,
+        "seed": seed,
+        **whole,
+        "seen_phrasings": {key: whole[key] for key in _SHARES},
+        "unseen_phrasings": {key: value for key, value in report(unseen).items() if key in _SHARES},
     }
 
 
-def _mean(values: Sequence[float]) -> float:
-    return round(float(np.mean(values)), 3)
+_SHARES = ("right_share", "right_share_by_type", "right_share_by_language", "psnr_db")
+
+
+def _table(figures: Mapping[str, Any]) -> str:
+    seen, unseen = figures["seen_phrasings"], figures["unseen_phrasings"]
+    lines = [f"{'':14}{'seen':>8}{'unseen':>8}   right edits, by phrasing"]
+
+    def line(name: str, one: float | None, other: float | None) -> None:
+        lines.append(f"{name:14}{_percent(one):>8}{_percent(other):>8}")
+
+    for group in ("right_share_by_type", "right_share_by_language"):
+        for name, share in seen[group].items():
+            line(name, share, unseen[group][name])
+    line("all", seen["right_share"], unseen["right_share"])
+    wrong = _percent(figures["wrong_instruction_share"])
+    lines.append(f"{figures['psnr_db']:.1f} dB to the exact targets")
+    lines.append(f"{wrong} right by a wrong instruction")
+    lines.append(f"profile {figures['profile']}, {figures['cases_of_each_type']} of each type")
+    return "\n".join(lines) + "\n"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m worker.engine.tiny.evaluate")
     parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument("--cases", type=int, default=30, help="of each kind (30)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cases", type=int, default=30, help="of each type of edit (30)")
+    parser.add_argument("--seed", type=int, default=0, help="below 1000000: not trained on (0)")
     parser.add_argument("--profile", default="quality")
+    parser.add_argument("--card", default="cpu:0")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     chosen = parser.parse_args()
-    engine = DiffusersEngine.load(chosen.folder, card="cpu:0", model=MODEL)
-    results = [
-        (case, run(engine, case, profile=chosen.profile, seed=number))
-        for kind in EditKind
-        for number, case in enumerate(held_out_cases(kind, chosen.cases, chosen.seed))
-    ]
-    report = {"profile": chosen.profile, "all": _summary(results)}
-    for kind in EditKind:
-        report[kind.value] = _summary([one for one in results if one[0].edit.kind is kind])
-    sys.stdout.write(json.dumps(report, indent=2) + "\n")
+    figures = evaluated(
+        chosen.folder,
+        cases=chosen.cases,
+        seed=chosen.seed,
+        profile=chosen.profile,
+        card=chosen.card,
+    )
+    if chosen.json is not None:
+        chosen.json.parent.mkdir(parents=True, exist_ok=True)
+        chosen.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    sys.stdout.write(_table(figures))
     return 0
 
 

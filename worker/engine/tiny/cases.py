@@ -1,0 +1,127 @@
+"""Held-out cases to judge a checkpoint by, and the shares of right edits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from jobs.model import EditRequest
+from worker.engine.base import Engine
+from worker.engine.tiny.judge import Verdict, judge
+from worker.engine.tiny.phrases import instruction
+from worker.engine.tiny.scenes import Scene
+from worker.engine.tiny.states import Edit, EditKind
+from worker.engine.tiny.wordings import Language
+
+#: What is trained on is drawn from seeds that begin with this number or a larger one.
+TRAINED_SEEDS: Final = 1_000_000
+MODEL: Final = "qwen-image-edit-2509-tiny"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    scene: Scene
+    edit: Edit
+    language: Language
+    instruction: str
+    unseen: bool  #: whether no training used the wording
+    #: an instruction for another kind of edit of the same picture
+    wrong_instruction: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    case: Case
+    verdict: Verdict
+    #: of the picture made by the wrong instruction, against what was asked for
+    wrong: Verdict | None = None
+
+
+def held_out_cases(kind: EditKind, count: int, seed: int, *, unseen: bool) -> Iterator[Case]:
+    """Cases of one kind, the languages in turn; equal arguments give equal cases.
+
+    Seen and unseen wordings come with the same scenes.
+    """
+    if seed >= TRAINED_SEEDS:
+        raise ValueError(f"seed: below {TRAINED_SEEDS}, larger ones were trained on; got {seed}")
+    rng = np.random.default_rng([seed, list(EditKind).index(kind)])
+    words = np.random.default_rng([seed, list(EditKind).index(kind), 1 + unseen])
+    languages, made = list(Language), 0
+    while made < count:
+        scene = Scene.random(rng)
+        if kind not in scene.edits:
+            continue
+        edit, language = scene.random_edit(rng, kind), languages[made % len(languages)]
+        other = EditKind.RECOLOUR if kind is EditKind.BACKGROUND else EditKind.BACKGROUND
+        wrong = scene.random_edit(rng, other)
+        yield Case(
+            scene=scene,
+            edit=edit,
+            language=language,
+            instruction=instruction(words, scene, edit, language, unseen=unseen),
+            unseen=unseen,
+            wrong_instruction=instruction(words, scene, wrong, language, unseen=unseen),
+        )
+        made += 1
+
+
+def run(engine: Engine, case: Case, *, profile: str, seed: int, wrong: bool = False) -> Judged:
+    """Edit and judge; ``wrong``: once more by the wrong instruction."""
+
+    def made(text: str) -> Image.Image:
+        request = EditRequest(pictures=("0" * 64,), instruction=text, model=MODEL, profile=profile)
+        return engine.edit([case.scene.picture()], request, seed=seed, on_step=_ignore)
+
+    verdict = judge(made(case.instruction), case.scene, case.edit)
+    if not wrong:
+        return Judged(case=case, verdict=verdict)
+    other = judge(made(case.wrong_instruction), case.scene, case.edit)
+    return Judged(case=case, verdict=verdict, wrong=other)
+
+
+def run_all(  # noqa: PLR0913 - what a measurement is made of
+    engine: Engine, count: int, seed: int, *, profile: str, unseen: bool, wrong: bool = False
+) -> list[Judged]:
+    """``count`` cases of each kind."""
+    return [
+        run(engine, case, profile=profile, seed=number, wrong=wrong)
+        for kind in EditKind
+        for number, case in enumerate(held_out_cases(kind, count, seed, unseen=unseen))
+    ]
+
+
+def report(results: Sequence[Judged]) -> dict[str, Any]:
+    """Shares go from 0 to 1; ``None`` where there was no such case."""
+    verdicts = [one.verdict for one in results]
+    wrong = [one.wrong.right for one in results if one.wrong is not None]
+    return {
+        "cases": len(results),
+        "right_share": _mean([one.right for one in verdicts]),
+        "right_share_by_type": {
+            kind.value: _right_share([one for one in results if one.case.edit.kind is kind])
+            for kind in EditKind
+        },
+        "right_share_by_language": {
+            language.value: _right_share([one for one in results if one.case.language is language])
+            for language in Language
+        },
+        "edited_part_right_share": _mean([one.edit_right for one in verdicts]),
+        "psnr_db": _mean([one.psnr_db for one in verdicts]),
+        "wrong_instruction_share": _mean(wrong),
+    }
+
+
+def _right_share(results: Sequence[Judged]) -> float | None:
+    return _mean([one.verdict.right for one in results])
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(float(np.mean(values)), 3) if values else None
+
+
+def _ignore(_done: int, _total: int) -> None:
+    """Nobody watches."""
