@@ -1,0 +1,185 @@
+"""A few steps on a toy: what a long training relies on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKLQwenImage
+from PIL import Image
+
+from jobs.model import EditRequest
+from worker.engine.diffusers.engine import DiffusersEngine
+from worker.engine.tiny.sizes import LEAST
+from worker.engine.tiny.tokenizer import train_tokenizer
+from worker.engine.tiny.training.autoencoder import Autoencoder, How
+from worker.engine.tiny.training.editor import Editor, Plan
+from worker.engine.tiny.training.run import Limits
+from worker.engine.tiny.training.shards import Library, Writer
+from worker.engine.tiny.training.stills import for_stills
+
+pytestmark = pytest.mark.engine
+BATCH = 8
+PLAN = Plan(batch=BATCH, rate=3e-3, warm_up=BATCH, compiled=False, report_every=BATCH * 1000)
+TOY = How(device="cpu", compiled=False, pool=24)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toy:
+    folder: Path
+    shards: Sequence[Path]
+    losses: Sequence[float]  #: of the autoencoder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Two wait for each other at each tiny operation, for long where others compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def autoencoder(samples: int = 40 * BATCH) -> Autoencoder:
+    return Autoencoder(LEAST, samples=samples, batch=BATCH, how=TOY)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """An autoencoder, a tokenizer and one shard of two families."""
+    folder = tmp_path_factory.mktemp("training")
+    trained = autoencoder()
+    losses: list[float] = []
+    plain = trained.learner.step
+    trained.learner.step = lambda loss: note(losses, plain(loss))  # type: ignore[method-assign]
+    assert trained.train(folder, minutes=None)
+    train_tokenizer(0).save_pretrained(folder / "tokenizer")
+    shard = writer(folder).write("0000", seed=1_000_000, families=2)
+    return Toy(folder=folder, shards=[shard], losses=losses)
+
+
+def note(losses: list[float], value: torch.Tensor) -> torch.Tensor:
+    losses.append(float(value))
+    return value
+
+
+def writer(folder: Path) -> Writer:
+    vae = AutoencoderKLQwenImage.from_pretrained(folder / "vae")
+    return Writer(
+        folder=folder / "shards", vae=for_stills(vae), tokenizer=train_tokenizer(0), device="cpu"
+    )
+
+
+def editor(toy: Toy) -> Editor:
+    return Editor(folder=toy.folder, sizes=LEAST, plan=PLAN, device="cpu")
+
+
+def losses(learnt: Editor, toy: Toy, steps: int) -> list[float]:
+    lesson = learnt.lesson(toy.shards)
+    return [float(learnt.learner.step(lesson.loss)) for _ in range(steps)]
+
+
+def test_the_autoencoder_learns(toy: Toy) -> None:
+    assert np.mean(toy.losses[-5:]) < 0.7 * np.mean(toy.losses[:5])
+
+
+def test_its_folder_holds_the_latents_spread_and_the_real_class(toy: Toy) -> None:
+    vae = AutoencoderKLQwenImage.from_pretrained(toy.folder / "vae")
+    library = Library.read(toy.shards, [1, 1, 1, 1], "cpu")
+
+    assert vae.config.base_dim == LEAST.vae_base
+    assert 0.3 < float(library.latents.float().std()) < 3
+
+
+def test_the_editor_learns(toy: Toy) -> None:
+    seen = losses(editor(toy), toy, 40)
+
+    assert np.mean(seen[-8:]) < 0.8 * np.mean(seen[:4])
+
+
+def test_a_resumed_run_goes_on_as_an_unbroken_one(toy: Toy, tmp_path: Path) -> None:
+    unbroken = losses(editor(toy), toy, 6)
+    first, second = editor(toy), editor(toy)
+    losses(first, toy, 3)
+    first.learner.save(tmp_path / "state.pt")
+    second.learner.restore(tmp_path / "state.pt")
+
+    assert losses(second, toy, 3) == unbroken[3:]
+    assert second.learner.samples == 6 * BATCH
+
+
+def test_a_run_that_dies_while_saving_leaves_the_old_state(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state.pt"
+    learnt = editor(toy)
+    losses(learnt, toy, 1)
+    learnt.learner.save(state)
+
+    def die(_state: object, file: object) -> None:
+        file.write(b"half")  # type: ignore[attr-defined]
+        raise KeyboardInterrupt
+
+    losses(learnt, toy, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", die)
+        with pytest.raises(KeyboardInterrupt):
+            learnt.learner.save(state)
+    learnt.learner.restore(state)
+
+    assert learnt.learner.steps == 1
+
+
+def test_a_state_of_another_training_is_refused(toy: Toy, tmp_path: Path) -> None:
+    state = tmp_path / "state.pt"
+    editor(toy).learner.save(state)
+
+    with pytest.raises(ValueError, match=r"holds .* wanted is"):
+        autoencoder().learner.restore(state)
+
+
+def test_a_run_ends_at_its_samples_and_the_next_one_goes_on(toy: Toy) -> None:
+    held_out = writer(toy.folder).write("held-out", seed=5, families=1)
+    first, second = editor(toy), editor(toy)
+    first.train(toy.shards, held_out, Limits(samples=2 * BATCH))
+    second.train(toy.shards, held_out, Limits(samples=4 * BATCH))
+
+    assert (first.learner.samples, second.learner.samples) == (2 * BATCH, 4 * BATCH)
+    assert second.learner.steps == 4
+
+
+def test_an_export_loads_and_edits(toy: Toy, tmp_path: Path) -> None:
+    learnt = editor(toy)
+    losses(learnt, toy, 2)
+    before = losses(learnt, toy, 1)
+    learnt.export(tmp_path)
+    engine = DiffusersEngine.load(tmp_path, card="cpu:0", model="qwen-image-edit-2509-tiny")
+    request = EditRequest(
+        pictures=("0" * 64,),
+        instruction="make the background white",
+        model=engine.model.name,
+        steps=2,
+    )
+    picture = engine.edit(
+        [Image.new("RGB", (128, 128), "navy")], request, seed=1, on_step=lambda *_: None
+    )
+
+    assert picture.size == (128, 128)
+    assert np.isfinite(before).all()
+    assert np.asarray(picture).std() > 0
+
+
+def test_a_shard_is_made_once_and_equal_seeds_make_equal_ones(toy: Toy) -> None:
+    made = writer(toy.folder)
+    before = (toy.shards[0] / "ids.npy").stat().st_mtime_ns
+    again = made.write("0000", seed=1_000_000, families=2)
+    twin = made.write("twin", seed=1_000_000, families=2)
+
+    assert (again / "ids.npy").stat().st_mtime_ns == before
+    for name in ("latents", "thumbnails", "pairs", "ids", "lengths"):
+        one, other = (np.load(shard / f"{name}.npy") for shard in (again, twin))
+        assert np.array_equal(one, other)

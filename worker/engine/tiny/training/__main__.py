@@ -1,0 +1,65 @@
+"""python -m worker.engine.tiny.training STAGE: train the small checkpoint (docs/tiny.md)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Final, Literal
+
+Stage = Literal["vae", "data", "train", "export", "all"]
+FOLDER: Final = Path("build/tiny")
+SHARDS: Final = 12
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m worker.engine.tiny.training")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help=f"of the state ({FOLDER})")
+    parser.add_argument("--device", default="", help="cpu or cuda (cuda where there is one)")
+    parser.add_argument("--threads", type=int, default=2, help="on the CPU (2)")
+    stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    vae = stages.add_parser("vae", help="train the autoencoder, first of all and once")
+    vae.add_argument("--samples", type=int, help="in all: the rate falls towards them")
+    data = stages.add_parser("data", help="draw scenes, and encode them with it")
+    data.add_argument("--shards", type=int, default=SHARDS, help=f"({SHARDS})")
+    train = stages.add_parser("train", help="train text encoder and transformer, go on for ever")
+    train.add_argument("--cooldown", type=int, metavar="SAMPLES", help="let the rate fall to zero")
+    for stage in (vae, train):
+        stage.add_argument("--minutes", type=float, help="stop then; the next run goes on")
+        stage.add_argument("--batch", type=int)
+    export = stages.add_parser("export", help="write what is learnt as the engine loads it")
+    export.add_argument("out", type=Path, metavar="OUT_DIR")
+    everything = stages.add_parser("all", help="vae, data, then train")
+    everything.add_argument("--minutes", type=float)
+    everything.add_argument("--shards", type=int, default=SHARDS)
+    return parser
+
+
+def main() -> int:
+    chosen = _parser().parse_args()
+    from worker.engine.tiny.training.stages import Stages  # noqa: PLC0415 - loads torch
+
+    stages = Stages(
+        folder=chosen.folder,
+        device=chosen.device,
+        threads=chosen.threads,
+        processes=os.cpu_count() or 1,
+    )
+    stage: Stage = chosen.stage
+    match stage:
+        case "vae":
+            stages.vae(chosen.samples, minutes=chosen.minutes, batch=chosen.batch)
+        case "data":
+            stages.data(chosen.shards)
+        case "train":
+            stages.train(minutes=chosen.minutes, cooldown=chosen.cooldown, batch=chosen.batch)
+        case "export":
+            stages.export(chosen.out)
+        case "all":
+            stages.everything(minutes=chosen.minutes, shards=chosen.shards)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
