@@ -40,6 +40,15 @@ test-compose: $(STAMP) ## every test, on the servers of docker-compose.test.yml
 	$(BIN)/python -m pytest; status=$$?; \
 	docker compose -f docker-compose.test.yml down --volumes; exit $$status
 
+.PHONY: train-tiny
+train-tiny: $(STAMP) ## train the small checkpoint on from where it stopped (MINUTES=60, THREADS=2)
+	@nice -n 19 $(BIN)/python -m worker.engine.tiny.training --threads $(or $(THREADS),2) \
+	  all $(if $(MINUTES),--minutes $(MINUTES))
+
+.PHONY: eval-tiny
+eval-tiny: $(STAMP) ## the share of right edits of models/tiny (build/bench/tiny.json)
+	@$(BIN)/python -m worker.engine.tiny.evaluate models/tiny --json build/bench/tiny.json
+
 .PHONY: check
 check: $(STAMP) ## ruff, mypy, import rules
 	@$(BIN)/ruff check .
