@@ -103,6 +103,9 @@ class Ledger(Protocol):
     def record_input(self, tenant: str, digest: str, *, size: int, media_type: str) -> None:
         """Call after the upload."""
 
+    def forget_input(self, tenant: str, digest: str) -> None:
+        """The bucket has lost it: whoever submits it next uploads it again."""
+
     def models(self) -> Sequence[ServedModel]:
         """Every model that a worker has ever offered: those of live workers first, then the
         newest registration."""

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, Final, NewType, Self
@@ -146,8 +146,17 @@ class EditRequest:
         return width, height
 
     def content(self, *, revision: str = "") -> str:
-        """Digest of all that decides the picture; ``revision`` is the model's."""
-        return canonical_digest({**asdict(self), "revision": revision})
+        """Digest of all that decides the picture; ``revision`` is the model's.
+
+        Choices left at their default stay out, so that a field added later changes no digest
+        of a request that does not use it.
+        """
+        chosen = {
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if getattr(self, one.name) != one.default
+        }
+        return canonical_digest({**chosen, "revision": revision})
 
     def parameters(self) -> dict[str, Any]:
         """What has no column of its own in the ledger."""

@@ -17,7 +17,7 @@ from PIL.Image import Image
 
 from jobs import pictures
 from jobs.artifacts import ArtifactStore
-from jobs.errors import FailureClass, LeaseLost, Unavailable
+from jobs.errors import FailureClass, LeaseLost, NoSuchArtifact, Unavailable
 from jobs.ledger import Ledger
 from jobs.model import Failure, Lease, Order, Result, input_key, output_key
 from worker.card import Card
@@ -186,14 +186,23 @@ class Runner:
     def _fetch(self, held: Held) -> Sources:
         job = held.job
         with self._timed(held, "fetch"):
-            keys = [input_key(job.tenant, digest) for digest in job.request.pictures]
-            blobs = [self._patiently(held, partial(self.artifacts.get, key)) for key in keys]
+            blobs = [
+                self._patiently(held, partial(self._input, job.tenant, digest))
+                for digest in job.request.pictures
+            ]
         with self._timed(held, "decode"):
             decoded = [
                 pictures.decode(blob, name=f"picture {number}")
                 for number, blob in enumerate(blobs, start=1)
             ]
             return Sources(decoded, pictures.xmp_of(blobs[0], name="picture 1"))
+
+    def _input(self, tenant: str, digest: str) -> bytes:
+        try:
+            return self.artifacts.get(input_key(tenant, digest))
+        except NoSuchArtifact:
+            self.ledger.forget_input(tenant, digest)
+            raise
 
     def _encode(self, held: Held, image: Image, source_xmp: bytes | None) -> bytes:
         xmp = self.labeller.packet(held.job, source_xmp) if self.labeller else None

@@ -14,9 +14,11 @@ from sqlalchemy import (
     Integer,
     RowMapping,
     ScalarSelect,
+    Text,
     Update,
     Uuid,
     and_,
+    any_,
     case,
     column,
     func,
@@ -59,26 +61,31 @@ def due() -> ColumnElement[bool]:
     )
 
 
+def due_for(info: WorkerInfo) -> ColumnElement[bool]:
+    """Due, and of a profile that this very worker has: its queue may hold others' too."""
+    return and_(due(), job.c.profile == any_(literal(list(info.model.profiles), ARRAY(Text()))))
+
+
 def claim(
     connection: Connection, job_id: JobId, info: WorkerInfo, lease: timedelta
 ) -> Lease | None:
     """queued → running."""
-    wanted = and_(job.c.id == job_id, job.c.queue == info.model.queue, due())
+    wanted = and_(job.c.id == job_id, job.c.queue == info.model.queue, due_for(info))
     return _claimed(connection, wanted, info, lease)
 
 
 def claim_next(connection: Connection, info: WorkerInfo, lease: timedelta) -> Lease | None:
     """queued → running, for whichever job has the next turn."""
-    return _claimed(connection, job.c.id == locked_next(info.model.queue), info, lease)
+    return _claimed(connection, job.c.id == locked_next(info), info, lease)
 
 
-def locked_next(queue: str) -> ScalarSelect[UUID]:
+def locked_next(info: WorkerInfo) -> ScalarSelect[UUID]:
     """The first job of the line that nobody is claiming at this moment."""
-    line = next_jobs(queue, due(), limit=CLAIMANTS)
+    line = next_jobs(info.model.queue, due_for(info), limit=CLAIMANTS)
     return (
         select(job.c.id)
         .join(line, line.c.id == job.c.id)
-        .where(due())
+        .where(due_for(info))
         .order_by(line.c.place)
         .limit(1)
         .with_for_update(of=job, skip_locked=True)

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Uuid,
     any_,
     case,
+    delete,
     func,
     literal,
     null,
@@ -155,6 +156,11 @@ class PostgresLedger:
         )
         with self.database.connect() as connection:
             connection.execute(upsert)
+
+    def forget_input(self, tenant: str, digest: str) -> None:
+        statement = delete(input_).where(input_.c.tenant == tenant, input_.c.sha256 == digest)
+        with self.database.connect() as connection:
+            connection.execute(statement)
 
     def models(self) -> Sequence[ServedModel]:
         with self.database.connect() as connection:

@@ -149,6 +149,10 @@ class MemoryLedger:
         with self._lock:
             self._inputs[tenant, digest] = self._now()
 
+    def forget_input(self, tenant: str, digest: str) -> None:
+        with self._lock:
+            self._inputs.pop((tenant, digest), None)
+
     def models(self) -> Sequence[ServedModel]:
         with self._lock:
             return self._workers.models(now=self._now())
@@ -170,14 +174,14 @@ class MemoryLedger:
     def claim(self, job_id: JobId, worker: WorkerInfo, *, lease: timedelta = LEASE) -> Lease | None:
         with self._lock:
             row, now = self._rows.get(job_id), self._now()
-            if row is None or row.job.queue != worker.model.queue or not row.is_due(now):
+            if row is None or row.job.queue != worker.model.queue or not _may(worker, row, now):
                 return None
             return self._start(row, worker, now, lease)
 
     def claim_next(self, worker: WorkerInfo, *, lease: timedelta = LEASE) -> Lease | None:
         with self._lock:
             now = self._now()
-            line = in_turn(self._in_queue(worker.model.queue), lambda row: row.is_due(now))
+            line = in_turn(self._in_queue(worker.model.queue), lambda row: _may(worker, row, now))
             return self._start(line[0], worker, now, lease) if line else None
 
     def _start(self, row: Row, worker: WorkerInfo, now: datetime, lease: timedelta) -> Lease:
@@ -368,3 +372,7 @@ def _give_up(row: Row, now: datetime) -> Job:
         finished_at=now,
         failure=failure,
     )
+
+
+def _may(worker: WorkerInfo, row: Row, now: datetime) -> bool:
+    return row.is_due(now) and row.job.request.profile in worker.model.profiles

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -223,6 +224,16 @@ class AttemptConformance:
 
         assert ledger.claim(job.id, elsewhere) is None
         assert ledger.claim_next(elsewhere) is None
+        assert ledger.claim_next(WORKER) is not None
+
+    def test_a_worker_leaves_the_profiles_that_it_lacks_to_others(self, ledger: Ledger) -> None:
+        job = submitted(ledger)
+        others = tuple(one for one in WORKER.model.profiles if one != job.request.profile)
+        narrow = worker("gpu-4", model=replace(WORKER.model, revision="r-old", profiles=others))
+        ledger.register(narrow)
+
+        assert ledger.claim(job.id, narrow) is None
+        assert ledger.claim_next(narrow) is None
         assert ledger.claim_next(WORKER) is not None
 
     def test_progress_starts_again_with_each_attempt(self, ledger: Ledger) -> None:

@@ -85,6 +85,16 @@ class QuestionConformance:
         with pytest.raises(JobNotFound):
             ledger.position(UNKNOWN)
 
+    def test_an_input_that_the_bucket_lost_is_to_be_sent_again(self, ledger: Ledger) -> None:
+        for tenant in ("a", "b"):
+            ledger.record_input(tenant, "1" * 64, size=1, media_type="image/png")
+
+        ledger.forget_input("a", "1" * 64)
+        ledger.forget_input("a", "2" * 64)  # that was never there
+
+        assert ledger.touch_inputs("a", ["1" * 64]) == set()
+        assert ledger.touch_inputs("b", ["1" * 64]) == {"1" * 64}
+
     def test_a_stored_input_is_known_to_its_tenant(self, ledger: Ledger) -> None:
         ledger.record_input("a", DIGEST, size=10, media_type="image/png")
         ledger.record_input("a", DIGEST, size=10, media_type="image/png")

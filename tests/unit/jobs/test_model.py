@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import InvalidRequest
-from jobs.model import EditRequest, NewJob, new_job_id
+from jobs.model import EditRequest, NewJob, canonical_digest, new_job_id
 
 SHA = "a" * 64
 
@@ -52,6 +52,13 @@ def test_a_request_that_could_never_run_cannot_be_built(field: str, value: objec
 
 def test_a_whole_number_is_the_same_scale() -> None:
     assert request(true_cfg_scale=4).content() == request(true_cfg_scale=4.0).content()
+
+
+def test_a_choice_left_at_its_default_is_no_part_of_the_content() -> None:
+    """A field that a later version adds must not turn a repeated key into a conflict."""
+    assert request().content() == canonical_digest(
+        {"pictures": [SHA], "instruction": "make it red", "revision": ""}
+    )
 
 
 def test_what_decides_the_picture_decides_the_content() -> None:

@@ -132,6 +132,7 @@ def test_a_picture_that_cannot_be_read_fails_for_good() -> None:
 
 def test_an_input_that_is_gone_fails_for_good() -> None:
     bench = Bench()
+    bench.ledger.record_input("default", DIGEST, size=1, media_type="image/png")
     bench.artifacts.delete([input_key("default", DIGEST)])
     lease = bench.lease()
 
@@ -141,6 +142,7 @@ def test_an_input_that_is_gone_fails_for_good() -> None:
     assert job.state is JobState.FAILED
     assert job.failure is not None
     assert job.failure.code == "no_such_artifact"
+    assert bench.ledger.touch_inputs("default", [DIGEST]) == set()  # so it is uploaded again
 
 
 @pytest.mark.parametrize("call", ["get", "put"])
