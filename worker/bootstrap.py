@@ -32,18 +32,21 @@ def load_engine(settings: WorkerSettings) -> Engine:
         Options,
     )
 
-    return DiffusersEngine.load(
-        settings.model_dir,
-        card=settings.card,
-        model=settings.model,
-        threads=settings.threads,
-        options=Options(
-            profiles=_names(settings.profiles),
-            placement=settings.placement,
-            licences=_names(settings.licences),
-            memory=_home(settings.digests_dir),
-        ),
-    )
+    try:
+        return DiffusersEngine.load(
+            settings.model_dir,
+            card=settings.card,
+            model=settings.model,
+            threads=settings.threads,
+            options=Options(
+                profiles=_names(settings.profiles),
+                placement=settings.placement,
+                licences=_names(settings.licences),
+                memory=_home(settings.digests_dir),
+            ),
+        )
+    except RuntimeError as error:  # torch's own: no driver, no such card, no memory on it
+        raise BadSettings(f"card {settings.card}: {str(error).splitlines()[0]}") from error
 
 
 def _names(listed: str) -> tuple[str, ...]:
