@@ -75,7 +75,8 @@ def writer(folder: Path) -> Writer:
 
 
 def editor(toy: Toy) -> Editor:
-    return Editor(folder=toy.folder, sizes=LEAST, plan=PLAN, device="cpu")
+    state = toy.folder / "editor.pt"
+    return Editor(folder=toy.folder, state=state, sizes=LEAST, plan=PLAN, device="cpu")
 
 
 def losses(learnt: Editor, toy: Toy, steps: int) -> list[float]:

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import Final, Literal
 
-Stage = Literal["vae", "data", "train", "export", "all"]
+Stage = Literal["vae", "data", "train", "cool", "export", "all"]
 FOLDER: Final = Path("build/tiny")
 SHARDS: Final = 12
+COOLDOWN: Final = 100_000
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -24,12 +25,14 @@ def _parser() -> argparse.ArgumentParser:
     data = stages.add_parser("data", help="draw scenes, and encode them with it")
     data.add_argument("--shards", type=int, default=SHARDS, help=f"({SHARDS})")
     train = stages.add_parser("train", help="train text encoder and transformer, go on for ever")
-    train.add_argument("--cooldown", type=int, metavar="SAMPLES", help="let the rate fall to zero")
-    for stage in (vae, train):
+    cool = stages.add_parser("cool", help="a copy of it, the rate falling to zero")
+    cool.add_argument("--samples", type=int, default=COOLDOWN, help=f"({COOLDOWN})")
+    for stage in (vae, train, cool):
         stage.add_argument("--minutes", type=float, help="stop then; the next run goes on")
         stage.add_argument("--batch", type=int)
     export = stages.add_parser("export", help="write what is learnt as the engine loads it")
     export.add_argument("out", type=Path, metavar="OUT_DIR")
+    export.add_argument("--state", type=Path, help="a cooldown's; otherwise the training's")
     everything = stages.add_parser("all", help="vae, data, then train")
     everything.add_argument("--minutes", type=float)
     everything.add_argument("--shards", type=int, default=SHARDS)
@@ -53,9 +56,11 @@ def main() -> int:
         case "data":
             stages.data(chosen.shards)
         case "train":
-            stages.train(minutes=chosen.minutes, cooldown=chosen.cooldown, batch=chosen.batch)
+            stages.train(minutes=chosen.minutes, batch=chosen.batch)
+        case "cool":
+            stages.cool(chosen.samples, minutes=chosen.minutes, batch=chosen.batch)
         case "export":
-            stages.export(chosen.out)
+            stages.export(chosen.out, chosen.state)
         case "all":
             stages.everything(minutes=chosen.minutes, shards=chosen.shards)
     return 0

@@ -9,7 +9,7 @@ sixty-four.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -19,17 +19,29 @@ from torch import Tensor
 from worker.engine.tiny.networks import SCHEDULER
 from worker.engine.tiny.training.predicting import TOKENS, Predictor
 from worker.engine.tiny.training.reading import Reader
-from worker.engine.tiny.training.shards import LONGEST, Batch, Library
+from worker.engine.tiny.training.shards import LONGEST, Batch, Library, fitted
 
 #: share of samples at sigma 1, where the first step of an edit stands
 FIRST_STEP_SHARE: Final = 0.15
 #: of the others: sigma before the shift is a logistic of a normal number
 SIGMA_MEAN: Final = 0.6
 SIGMA_DEVIATION: Final = 1.2
+#: share of samples without an instruction
+UNSAID_SHARE: Final = 0.05
 #: weight of a token that changes; the others' is 1.  Then a sample's mean weight is made 1
 CHANGED_WEIGHT: Final = 4.0
 #: mean difference of a token's values from where on it counts as wholly changed
 CHANGED: Final = 0.25
+
+
+#: ids, shape (1, 44), and how many of them are no padding
+Instruction = tuple[Tensor, int]
+
+
+def nothing_said(tokenizer: Any, device: str) -> Instruction:  # noqa: ANN401 - untyped library
+    """The engine's negative prompt, a blank."""
+    ids, lengths = fitted(tokenizer, [" "])
+    return torch.from_numpy(ids.astype(np.int64)).to(device), int(lengths[0])
 
 
 def time_shift() -> float:
@@ -64,18 +76,36 @@ class Noise:
 class Lesson:
     """Losses of batches from a library."""
 
-    def __init__(
-        self, *, reader: Reader, predictor: Predictor, library: Library, batch: int, compiled: bool
+    def __init__(  # noqa: PLR0913 - what a loss is made of
+        self,
+        *,
+        reader: Reader,
+        predictor: Predictor,
+        library: Library,
+        nothing: Instruction,
+        batch: int,
+        compiled: bool,
     ) -> None:
         self._reader, self._predictor = reader, predictor
-        self._library, self._batch = library, batch
+        self._library, self._nothing, self._batch = library, nothing, batch
         self._learning = (
             torch.compile(self._velocity, dynamic=False) if compiled else self._velocity
         )
 
     def loss(self, numbers: np.random.Generator, random: torch.Generator) -> Tensor:
-        batch = self._library.draw(numbers, self._batch)
+        batch = self._unsaid(self._library.draw(numbers, self._batch), numbers)
         return self._errors(batch, Noise.draw(random, batch.target), self._learning).mean()
+
+    def _unsaid(self, batch: Batch, numbers: np.random.Generator) -> Batch:
+        """Some instructions replaced by none: what guidance leads away from."""
+        drawn = torch.from_numpy(numbers.random(len(batch.ids)) < UNSAID_SHARE)
+        unsaid = drawn.to(batch.ids.device)
+        ids, length = self._nothing
+        return replace(
+            batch,
+            ids=torch.where(unsaid[:, None], ids, batch.ids),
+            lengths=batch.lengths.masked_fill(unsaid, length),
+        )
 
     def errors(self, batch: Batch, noise: Noise) -> Tensor:
         """The loss of each sample, not compiled and without gradients."""

@@ -19,7 +19,7 @@ from worker.engine.tiny.cases import MODEL, report, run_all
 from worker.engine.tiny.networks import make_pipeline, make_text_encoder, make_transformer
 from worker.engine.tiny.sizes import Sizes
 from worker.engine.tiny.states import EditKind
-from worker.engine.tiny.training.editing import Lesson, Noise
+from worker.engine.tiny.training.editing import Lesson, Noise, nothing_said
 from worker.engine.tiny.training.learner import Learner, Schedule
 from worker.engine.tiny.training.predicting import Predictor, start_attention, start_transformer
 from worker.engine.tiny.training.progress import Progress
@@ -29,7 +29,7 @@ from worker.engine.tiny.training.shards import LONGEST, Library
 
 #: How often a kind is met, in the order of ``EditKind``: a logo is the hardest to add.
 KIND_WEIGHTS: Final = (1.0, 1.2, 0.7, 1.6)
-HELD_OUT_PAIRS: Final = 256
+HELD_OUT_PAIRS: Final = 128
 JUDGE_SEED: Final = 77_777  # below the trained ones
 
 
@@ -41,7 +41,7 @@ class Plan:
     seed: int = 0
     #: samples after which the rate falls, and for how many; ``None``: it stays
     cooldown: tuple[int, int] | None = None
-    report_every: int = 5_000  #: samples
+    report_every: int = 10_000  #: samples
     judge_every: int = 100_000  #: samples
     judged: int = 8  #: cases of each kind
     compiled: bool = True  #: much faster steps, after minutes of compiling
@@ -52,6 +52,7 @@ class Editor:
     """What is learnt after the autoencoder.  ``folder`` holds ``vae/`` and ``tokenizer/``."""
 
     folder: Path
+    state: Path
     sizes: Sizes
     plan: Plan
     device: str
@@ -77,15 +78,12 @@ class Editor:
             record={"stage": "editor", "sizes": self.sizes.as_record()},
         )
 
-    @property
-    def state(self) -> Path:
-        return self.folder / "editor.pt"
-
     def lesson(self, shards: Sequence[Path]) -> Lesson:
         return Lesson(
             reader=Reader(self._encoder, self._tokenizer, longest=LONGEST, device=self.device),
             predictor=Predictor(self._net, device=self.device),
             library=Library.read(shards, KIND_WEIGHTS, self.device),
+            nothing=nothing_said(self._tokenizer, self.device),
             batch=self.plan.batch,
             compiled=self.plan.compiled,
         )

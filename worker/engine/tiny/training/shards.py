@@ -7,11 +7,9 @@ one that is there is whole.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -42,6 +40,9 @@ _BATCH: Final = 48  # pictures encoded at once
 _PAIR_COLUMNS: Final = 3
 
 
+Seed = tuple[int, int]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
     """A family's pictures, uint8 (12, 128, 128, 3); its pairs (n, 3); wordings of each."""
@@ -51,7 +52,7 @@ class Drawn:
     wordings: Sequence[Sequence[str]]
 
 
-def draw_family(seed: Sequence[int]) -> Drawn:
+def draw_family(seed: Seed) -> Drawn:
     """Equal seeds give equal families and wordings."""
     rng = np.random.default_rng(seed)
     family = Family.random(rng)
@@ -82,7 +83,8 @@ class Writer:
     vae: Any  #: for stills
     tokenizer: Any
     device: str
-    processes: int = 1
+    #: draws many; a pool's, where there are many cores
+    each: Callable[[Callable[[Seed], Drawn], Iterable[Seed]], Iterator[Drawn]] = map
 
     def write(self, name: str, seed: int, families: int = FAMILIES) -> Path:
         """``folder/name``, from seeds (seed, 0) to (seed, families - 1); kept if it is there."""
@@ -92,19 +94,12 @@ class Writer:
         beside = self.folder / f"{name}.part"
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
-        arrays = self._arrays(self._drawn(seed, families))
+        seeds = [(seed, number) for number in range(families)]
+        arrays = self._arrays(self.each(draw_family, seeds))
         for key, values in arrays.items():
             np.save(beside / f"{key}.npy", values)
         beside.replace(place)
         return place
-
-    def _drawn(self, seed: int, families: int) -> Iterator[Drawn]:
-        seeds = [(seed, number) for number in range(families)]
-        if self.processes == 1:
-            yield from map(draw_family, seeds)
-            return
-        with ProcessPoolExecutor(self.processes, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(draw_family, seeds, chunksize=8)
 
     def _arrays(self, families: Iterator[Drawn]) -> dict[str, NDArray[Any]]:
         latents, thumbnails, pairs, ids, lengths = [], [], [], [], []

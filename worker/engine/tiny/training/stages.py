@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from diffusers import AutoencoderKLQwenImage
@@ -56,30 +61,51 @@ class Stages:
 
     def data(self, shards: int) -> None:
         """Adds what is missing of ``shards`` shards and the held-out one."""
-        writer = Writer(
-            folder=self._shards,
-            vae=for_stills(self._autoencoder().to(self._device)),
-            tokenizer=self._tokenizer(),
-            device=self._device,
-            processes=self._processes,
-        )
+        with ExitStack() as stack:
+            writer = Writer(
+                folder=self._shards,
+                vae=for_stills(self._autoencoder().to(self._device)),
+                tokenizer=self._tokenizer(),
+                device=self._device,
+                each=self._each(stack),
+            )
+            self._write(writer, shards)
+
+    def _each(self, stack: ExitStack) -> Any:  # noqa: ANN401 - map, or a pool's
+        if self._processes == 1:
+            return map
+        pool = ProcessPoolExecutor(self._processes, mp_context=get_context("spawn"))
+        return partial(stack.enter_context(pool).map, chunksize=4)
+
+    @staticmethod
+    def _write(writer: Writer, shards: int) -> None:
         writer.write(HELD_OUT, HELD_OUT_SEED, HELD_OUT_FAMILIES)
         for number in range(shards):
             start = time.monotonic()
             writer.write(f"{number:04}", TRAINED_SEEDS + number)
             say(f"shard={number + 1}/{shards} seconds={time.monotonic() - start:.0f}")
 
-    def train(
-        self, *, minutes: float | None, cooldown: int | None = None, batch: int | None = None
-    ) -> None:
-        """``cooldown``: end after so many more samples, the rate falling to zero."""
-        shards = sorted(self._shards.glob("[0-9][0-9][0-9][0-9]"))
-        editor = self._editor(batch, self._cooldown(cooldown))
-        end = None if editor.plan.cooldown is None else sum(editor.plan.cooldown)
-        editor.train(shards, self._shards / HELD_OUT, Limits(minutes=minutes, samples=end))
+    def train(self, *, minutes: float | None, batch: int | None = None) -> None:
+        """Goes on at a constant rate."""
+        self._train(self._editor(batch), Limits(minutes=minutes))
 
-    def export(self, out: Path) -> None:
-        editor = self._editor(None, None)
+    def cool(self, samples: int, *, minutes: float | None, batch: int | None = None) -> None:
+        """Let the rate fall to zero over so many samples, from a copy of the state.
+
+        The state itself stays, for a longer training; a cooldown that was interrupted goes on.
+        """
+        start = torch.load(self._state, weights_only=True, mmap=True)["samples"]
+        state = self._folder / f"cooled-{start}-{samples}.pt"
+        if not state.exists():
+            beside = state.with_suffix(".part")
+            shutil.copyfile(self._state, beside)
+            beside.replace(state)
+        editor = self._editor(batch, state=state, cooldown=(start, samples))
+        self._train(editor, Limits(minutes=minutes, samples=start + samples))
+
+    def export(self, out: Path, state: Path | None = None) -> None:
+        """``state``: a cooldown's, or the training's."""
+        editor = self._editor(None, state=state)
         editor.learner.restore(editor.state)
         editor.export(out)
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
@@ -95,6 +121,14 @@ class Stages:
         if self.vae(None, minutes=left(), batch=None):
             self.data(shards)
             self.train(minutes=left())
+
+    def _train(self, editor: Editor, limits: Limits) -> None:
+        shards = sorted(self._shards.glob("[0-9][0-9][0-9][0-9]"))
+        editor.train(shards, self._shards / HELD_OUT, limits)
+
+    @property
+    def _state(self) -> Path:
+        return self._folder / "editor.pt"
 
     @property
     def _shards(self) -> Path:
@@ -112,20 +146,16 @@ class Stages:
             beside.replace(place)
         return Qwen2Tokenizer.from_pretrained(place)
 
-    def _cooldown(self, length: int | None) -> tuple[int, int] | None:
-        """From the saved state on; a cooldown that was interrupted goes on where it began."""
-        place = self._folder / "cooldown.txt"
-        if length is None:
-            return None
-        if not place.exists():
-            state = torch.load(self._folder / "editor.pt", weights_only=True, mmap=True)
-            place.write_text(f"{state['samples']} {length}", encoding="ascii")
-        start, chosen = place.read_text(encoding="ascii").split()
-        return int(start), int(chosen)
-
-    def _editor(self, batch: int | None, cooldown: tuple[int, int] | None) -> Editor:
+    def _editor(
+        self,
+        batch: int | None,
+        *,
+        state: Path | None = None,
+        cooldown: tuple[int, int] | None = None,
+    ) -> Editor:
         return Editor(
             folder=self._folder,
+            state=state or self._state,
             sizes=self._sizes,
             plan=Plan(
                 batch=batch or BATCH[self._device], rate=RATE[self._device], cooldown=cooldown
