@@ -25,6 +25,7 @@ START_TIMEOUT = timedelta(seconds=60)
 #: What processes may take to vanish after SIGKILL.
 _KILL_TIMEOUT = timedelta(seconds=10)
 _POLL_SECONDS = 0.02
+_MOVING = frozenset("RSD")  # running, sleeping, waiting for a disk: not stopped (proc(5))
 _LOG_TAIL_LINES = 15
 
 # Runs between us and the server, in the process that becomes the server.  It is not a
@@ -173,9 +174,13 @@ class ChildServer(ABC):
     def pause(self) -> None:
         """Freeze the server and its children: connections stay open and nothing answers.
 
+        On return they stand still (on Linux); a signal alone may take a while on a busy machine.
         Resume before leaving: a paused server whose owner dies is ended, its children are not.
         """
-        self._freeze()
+        frozen = set(self._freeze())
+        for _ in polls(_KILL_TIMEOUT):
+            if not any(pid in frozen and state in _MOVING for pid, state, _ in _processes()):
+                break
 
     def resume(self) -> None:
         """Undo ``pause``."""
