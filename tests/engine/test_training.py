@@ -20,6 +20,7 @@ from worker.engine.tiny.training.autoencoder import Autoencoder, How
 from worker.engine.tiny.training.editor import Editor, Plan
 from worker.engine.tiny.training.run import Limits
 from worker.engine.tiny.training.shards import Library, Writer
+from worker.engine.tiny.training.stages import Stages
 from worker.engine.tiny.training.stills import for_stills
 
 pytestmark = pytest.mark.engine
@@ -172,6 +173,24 @@ def test_an_export_loads_and_edits(toy: Toy, tmp_path: Path) -> None:
     assert picture.size == (128, 128)
     assert np.isfinite(before).all()
     assert np.asarray(picture).std() > 0
+
+
+def test_a_cooldown_works_on_a_copy_and_goes_on_where_it_was_interrupted(
+    tmp_path: Path,
+) -> None:
+    stages = Stages(folder=tmp_path, how=TOY, sizes=LEAST, families=1)
+    assert stages.vae(2 * BATCH, minutes=None, batch=BATCH)
+    stages.data(1)
+    stages.train(minutes=1e-9, batch=BATCH)
+    trained = (tmp_path / "editor.pt").read_bytes()
+    stages.cool(2 * BATCH, minutes=1e-9, batch=BATCH)
+    stages.cool(2 * BATCH, minutes=None, batch=BATCH)
+    cooled = tmp_path / f"cooled-0-{2 * BATCH}.pt"
+    stages.export(tmp_path / "out", cooled)
+
+    assert (tmp_path / "editor.pt").read_bytes() == trained
+    assert torch.load(cooled, weights_only=True)["samples"] == 2 * BATCH
+    assert (tmp_path / "out" / "model_index.json").is_file()
 
 
 def test_a_shard_is_made_once_and_equal_seeds_make_equal_ones(toy: Toy) -> None:

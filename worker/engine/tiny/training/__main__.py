@@ -6,7 +6,10 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from worker.engine.tiny.training.stages import Stages
 
 Stage = Literal["vae", "data", "train", "cool", "export", "all"]
 FOLDER: Final = Path("build/tiny")
@@ -39,16 +42,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _stages(chosen: argparse.Namespace) -> Stages:
+    """Torch is loaded here, after a wrong command line was refused."""
+    import torch  # noqa: PLC0415
+
+    from worker.engine.tiny.training.autoencoder import How  # noqa: PLC0415
+    from worker.engine.tiny.training.stages import Stages  # noqa: PLC0415
+
+    torch.set_num_threads(chosen.threads)
+    device = chosen.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    cores = os.cpu_count() or 1
+    return Stages(
+        folder=chosen.folder,
+        how=How(device=device),
+        processes=cores if device == "cuda" else 1,
+    )
+
+
 def main() -> int:
     chosen = _parser().parse_args()
-    from worker.engine.tiny.training.stages import Stages  # noqa: PLC0415 - loads torch
-
-    stages = Stages(
-        folder=chosen.folder,
-        device=chosen.device,
-        threads=chosen.threads,
-        processes=os.cpu_count() or 1,
-    )
+    stages = _stages(chosen)
     stage: Stage = chosen.stage
     match stage:
         case "vae":

@@ -6,6 +6,7 @@ import shutil
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,73 +17,64 @@ from diffusers import AutoencoderKLQwenImage
 from transformers import Qwen2Tokenizer
 
 from worker.engine.tiny.cases import TRAINED_SEEDS
-from worker.engine.tiny.sizes import TRAINED
+from worker.engine.tiny.sizes import TRAINED, Sizes
 from worker.engine.tiny.tokenizer import train_tokenizer
 from worker.engine.tiny.training.autoencoder import Autoencoder, How
 from worker.engine.tiny.training.editor import Editor, Plan
 from worker.engine.tiny.training.progress import say
 from worker.engine.tiny.training.run import Limits
-from worker.engine.tiny.training.shards import HELD_OUT, HELD_OUT_SEED, Writer
+from worker.engine.tiny.training.shards import FAMILIES, HELD_OUT, HELD_OUT_SEED, Writer
 from worker.engine.tiny.training.stills import for_stills
 
-HELD_OUT_FAMILIES: Final = 40
 VAE_SAMPLES: Final = {"cpu": 56_000, "cuda": 400_000}
 VAE_BATCH: Final = {"cpu": 16, "cuda": 64}
 BATCH: Final = {"cpu": 64, "cuda": 512}
 RATE: Final = {"cpu": 1.2e-3, "cuda": 2e-3}
 
 
+@dataclass(frozen=True, kw_only=True)
 class Stages:
-    def __init__(
-        self,
-        *,
-        folder: Path,
-        device: str = "",
-        threads: int = 2,
-        processes: int = 1,
-    ) -> None:
-        """``device``: ``cpu``, ``cuda``, or empty for the better one there is."""
-        torch.set_num_threads(threads)
-        self._folder, self._sizes = folder, TRAINED
-        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._processes = processes if self._device == "cuda" else 1
+    folder: Path  #: of the state
+    how: How
+    sizes: Sizes = TRAINED
+    families: int = FAMILIES  #: of a shard
+    processes: int = 1  #: that draw
 
     def vae(self, samples: int | None, *, minutes: float | None, batch: int | None) -> bool:
         """True: ``folder/vae`` is there."""
-        if (self._folder / "vae").exists():
+        if (self.folder / "vae").exists():
             return True
         trained = Autoencoder(
-            self._sizes,
-            samples=samples or VAE_SAMPLES[self._device],
-            batch=batch or VAE_BATCH[self._device],
-            how=How(device=self._device),
+            self.sizes,
+            samples=samples or VAE_SAMPLES[self.how.device],
+            batch=batch or VAE_BATCH[self.how.device],
+            how=self.how,
         )
-        return trained.train(self._folder, minutes)
+        return trained.train(self.folder, minutes)
 
     def data(self, shards: int) -> None:
         """Adds what is missing of ``shards`` shards and the held-out one."""
         with ExitStack() as stack:
             writer = Writer(
                 folder=self._shards,
-                vae=for_stills(self._autoencoder().to(self._device)),
+                vae=for_stills(self._autoencoder().to(self.how.device)),
                 tokenizer=self._tokenizer(),
-                device=self._device,
+                device=self.how.device,
                 each=self._each(stack),
             )
             self._write(writer, shards)
 
     def _each(self, stack: ExitStack) -> Any:  # noqa: ANN401 - map, or a pool's
-        if self._processes == 1:
+        if self.processes == 1:
             return map
-        pool = ProcessPoolExecutor(self._processes, mp_context=get_context("spawn"))
+        pool = ProcessPoolExecutor(self.processes, mp_context=get_context("spawn"))
         return partial(stack.enter_context(pool).map, chunksize=4)
 
-    @staticmethod
-    def _write(writer: Writer, shards: int) -> None:
-        writer.write(HELD_OUT, HELD_OUT_SEED, HELD_OUT_FAMILIES)
+    def _write(self, writer: Writer, shards: int) -> None:
+        writer.write(HELD_OUT, HELD_OUT_SEED, max(1, self.families // 10))
         for number in range(shards):
             start = time.monotonic()
-            writer.write(f"{number:04}", TRAINED_SEEDS + number)
+            writer.write(f"{number:04}", TRAINED_SEEDS + number, self.families)
             say(f"shard={number + 1}/{shards} seconds={time.monotonic() - start:.0f}")
 
     def train(self, *, minutes: float | None, batch: int | None = None) -> None:
@@ -95,7 +87,7 @@ class Stages:
         The state itself stays, for a longer training; a cooldown that was interrupted goes on.
         """
         start = torch.load(self._state, weights_only=True, mmap=True)["samples"]
-        state = self._folder / f"cooled-{start}-{samples}.pt"
+        state = self.folder / f"cooled-{start}-{samples}.pt"
         if not state.exists():
             beside = state.with_suffix(".part")
             shutil.copyfile(self._state, beside)
@@ -128,20 +120,20 @@ class Stages:
 
     @property
     def _state(self) -> Path:
-        return self._folder / "editor.pt"
+        return self.folder / "editor.pt"
 
     @property
     def _shards(self) -> Path:
-        return self._folder / "shards"
+        return self.folder / "shards"
 
     def _autoencoder(self) -> AutoencoderKLQwenImage:
-        return AutoencoderKLQwenImage.from_pretrained(self._folder / "vae")
+        return AutoencoderKLQwenImage.from_pretrained(self.folder / "vae")
 
     def _tokenizer(self) -> Qwen2Tokenizer:
         """Trained once: later runs must give words the same numbers."""
-        place = self._folder / "tokenizer"
+        place = self.folder / "tokenizer"
         if not place.exists():
-            beside = self._folder / "tokenizer.part"
+            beside = self.folder / "tokenizer.part"
             train_tokenizer(0).save_pretrained(beside)
             beside.replace(place)
         return Qwen2Tokenizer.from_pretrained(place)
@@ -154,11 +146,14 @@ class Stages:
         cooldown: tuple[int, int] | None = None,
     ) -> Editor:
         return Editor(
-            folder=self._folder,
+            folder=self.folder,
             state=state or self._state,
-            sizes=self._sizes,
+            sizes=self.sizes,
             plan=Plan(
-                batch=batch or BATCH[self._device], rate=RATE[self._device], cooldown=cooldown
+                batch=batch or BATCH[self.how.device],
+                rate=RATE[self.how.device],
+                cooldown=cooldown,
+                compiled=self.how.compiled,
             ),
-            device=self._device,
+            device=self.how.device,
         )
