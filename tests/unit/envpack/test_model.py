@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from envpack.errors import InvalidManifest
-from envpack.model import FileRecord, Manifest, Release
+from envpack.node.errors import InvalidManifest
+from envpack.node.model import (
+    Archive,
+    FileRecord,
+    LayerDocument,
+    LinkRecord,
+    Manifest,
+    Prefix,
+    Release,
+    spelt,
+)
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 
@@ -40,10 +51,42 @@ def test_a_manifest_is_named_by_what_it_holds() -> None:
 
 
 def test_a_release_names_three_digests_and_a_counter_from_one() -> None:
-    release = Release(counter=1, env=A, app=B, model=C, git_commit="0" * 40)
+    release = Release(counter=1, name="one", env=A, app=B, model=C, git_commit="0" * 40)
 
     assert len(release.digest) == 64
     with pytest.raises(InvalidManifest, match="counter"):
-        Release(counter=0, env=A, app=B, model=C, git_commit="")
+        Release(counter=0, name="none", env=A, app=B, model=C, git_commit="")
     with pytest.raises(InvalidManifest, match="app"):
-        Release(counter=1, env=A, app="latest", model=C, git_commit="")
+        Release(counter=1, name="one", env=A, app="latest", model=C, git_commit="")
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../../etc", "../../x"])
+def test_a_link_stays_inside_its_layer(target: str) -> None:
+    with pytest.raises(InvalidManifest, match="out of the layer"):
+        LinkRecord("lib/a", target)
+
+
+def test_no_path_is_a_file_and_a_folder() -> None:
+    with pytest.raises(InvalidManifest, match="a: a file and a folder"):
+        Manifest(layer="env", files=(record("a"), record("a/b/c")))
+
+
+def test_documents_survive_their_spelling() -> None:
+    fixed = FileRecord("bin/x", A, 3, 0o755, Prefix("/opt/placeholder", "text"))
+    manifest = Manifest(
+        layer="env", files=(fixed,), links=(LinkRecord("bin/y", "x"),), facts={"python": "3.11"}
+    )
+    document = LayerDocument("env", A, (Archive(B, 10, "tar.zst"), Archive(C, 2, "tar.gz", base=B)))
+    release = Release(
+        counter=2, name="two", env=A, app=B, model=C, git_commit="", minimum_driver=""
+    )
+
+    for noun in (manifest, document, release):
+        assert type(noun).from_json(json.loads(spelt(noun.as_json()))) == noun
+
+
+def test_a_document_of_another_shape_is_refused() -> None:
+    for kind in (Manifest, LayerDocument, Release):
+        for value in (None, [], {}, {"schema": 1, "layer": "env", "files": 3}):
+            with pytest.raises(InvalidManifest, match="cannot be read"):
+                kind.from_json(value)
