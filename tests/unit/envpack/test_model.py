@@ -86,7 +86,8 @@ def test_documents_survive_their_spelling() -> None:
 
 
 def test_a_document_of_another_shape_is_refused() -> None:
+    others: list[object] = [None, [], {}, {"schema": 1, "layer": "env", "files": 3}]
     for kind in (Manifest, LayerDocument, Release):
-        for value in (None, [], {}, {"schema": 1, "layer": "env", "files": 3}):
+        for value in others:
             with pytest.raises(InvalidManifest, match="cannot be read"):
                 kind.from_json(value)
