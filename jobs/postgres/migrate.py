@@ -23,7 +23,7 @@ def migrate(database: Database) -> str:
 
     Safe to run anywhere and any number of times: the second of two waits for the first.
     """
-    with database.begin() as connection:
+    with database.begin(patience=None) as connection:
         _check_server(connection)
         # Whoever migrates a big ledger takes long, and the second waits as long; but no table's
         # lock is waited for longer than by others (they would all queue behind us).

@@ -59,7 +59,7 @@ def test_a_migration_leaves_no_limits_behind(bare: Database) -> None:
     with bare.connect() as connection:
         limit = connection.execute(text("SHOW statement_timeout")).scalar_one()
 
-    assert limit == "30s"
+    assert limit == "15s"
 
 
 CALLS: dict[str, Callable[[PostgresLedger], object]] = {

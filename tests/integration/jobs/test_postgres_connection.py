@@ -13,7 +13,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from jobs.errors import BadSettings, Unavailable
-from jobs.postgres.connection import Database, driver_url
+from jobs.postgres.connection import (
+    ANSWER_TIMEOUT,
+    PING_TIMEOUT,
+    BoundedConnection,
+    Database,
+    driver_url,
+)
 from jobs.postgres.ledger import PostgresLedger
 from tests.conformance.scenes import UNKNOWN, WORKER, submitted
 
@@ -113,6 +119,46 @@ def test_connections_that_ended_cost_the_next_call_nothing(
     assert ledger.get(job.id) == job
 
 
+def test_a_server_that_does_not_answer_is_unavailable_and_its_connection_thrown_away(
+    database_url: str,
+) -> None:
+    database = Database(database_url, pool_size=1)
+    backend = text("SELECT pg_backend_pid()")
+    with database.connect() as connection:
+        before = connection.execute(backend).scalar_one()
+
+    with (
+        pytest.raises(Unavailable, match=r"no answer in 0\.2 s"),
+        database.begin(patience=0.2) as connection,
+    ):
+        connection.execute(text("SELECT pg_sleep(60)"))
+
+    with database.connect() as connection:
+        assert connection.execute(backend).scalar_one() != before
+    database.close()
+
+
+def test_a_statement_may_take_longer_than_the_ping_before_it(database_url: str) -> None:
+    database = Database(database_url, pool_size=1)
+    for _ in range(2):  # fresh, and from the pool
+        with database.connect() as connection:
+            dbapi = connection.connection.dbapi_connection
+            assert isinstance(dbapi, BoundedConnection)
+            assert dbapi.patience == ANSWER_TIMEOUT
+
+    assert dbapi.patience == PING_TIMEOUT
+    database.close()
+
+
+def test_a_server_that_lives_speaks_before_we_give_up_on_it(database: Database) -> None:
+    with database.connect() as connection:
+        limit = connection.execute(
+            text("SELECT setting FROM pg_settings WHERE name = 'statement_timeout'")
+        ).scalar_one()
+
+    assert int(limit) / 1_000 < ANSWER_TIMEOUT
+
+
 def test_a_pool_that_is_all_in_use_is_unavailable(database_url: str) -> None:
     database = Database(database_url, pool_size=1)
     database.engine.pool._timeout = 0.1  # type: ignore[attr-defined]  # noqa: SLF001 - not 5 s
@@ -132,7 +178,7 @@ def test_a_pool_that_is_all_in_use_is_unavailable(database_url: str) -> None:
     ("limit", "value"),
     [
         ("idle_in_transaction_session_timeout", "10s"),
-        ("statement_timeout", "30s"),
+        ("statement_timeout", "15s"),
         ("lock_timeout", "10s"),
     ],
 )
