@@ -16,6 +16,8 @@ from envpack.node.errors import InvalidManifest
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAX_MODE = 0o777  # no set-uid, no set-gid, no sticky bit travels
 
+#: Of every document here; another one needs another packshot-env.
+SCHEMA = 1
 #: The three that travel apart: gigabytes rarely, kilobytes with each commit, weights by choice.
 LAYERS = ("env", "app", "model")
 #: How a file names the folder it was built in: as text, or as a C string padded with NULs.
@@ -35,6 +37,14 @@ def checked_digest(what: str, value: Any) -> str:  # noqa: ANN401 - any JSON
     if not isinstance(value, str) or not _DIGEST.fullmatch(value):
         raise InvalidManifest(f"{what}: a sha256 in hexadecimal, got {str(value)[:80]!r}")
     return value
+
+
+def _check_schema(what: str, value: Any) -> None:  # noqa: ANN401 - any JSON
+    found = value.get("schema") if isinstance(value, dict) else None
+    if found != SCHEMA:
+        raise InvalidManifest(
+            f"{what}: cannot be read: schema {SCHEMA} is meant, got {str(found)[:80]!r}"
+        )
 
 
 def checked_path(what: str, path: str) -> str:
@@ -81,25 +91,32 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class LinkRecord:
-    """A symbolic link; ``target`` is relative and stays inside the layer."""
+    """A symbolic link; ``target`` is relative, normalised and stays inside the layer.
+
+    ``..`` only leads: behind a name that is itself a link, it would lead elsewhere than it says.
+    """
 
     path: str
     target: str
 
     def __post_init__(self) -> None:
         checked_path("link", self.path)
-        depth = self.path.count("/")
-        for part in self.target.split("/"):
-            depth += {"..": -1, ".": 0, "": 0}.get(part, 1)
-            if depth < 0 or self.target.startswith("/"):
-                raise InvalidManifest(f"{self.path}: links out of the layer, to {self.target!r}")
+        parts = self.target.split("/")
+        up = next((depth for depth, part in enumerate(parts) if part != ".."), len(parts))
+        odd = {"", ".", ".."} & set(parts[up:]) or not self.target.isprintable()
+        if up > self.path.count("/") or odd:
+            raise InvalidManifest(
+                f"{self.path}: links out of the layer, or oddly, to {self.target!r}"
+            )
 
 
 @dataclass(frozen=True)
 class Manifest:
     """What a layer holds.  ``facts``: of an environment, what a host is checked against:
-    ``platform``, ``python``, ``glibc``, ``cuda``, ``minimum_driver``, ``recommended_driver``,
-    ``architectures`` (of torch's build) and ``packages``.
+    ``platform`` (``linux-64``), ``python``, ``glibc`` (the oldest that serves), ``cuda`` (the
+    toolkit of torch's build; empty: runs on the CPU), ``minimum_driver``,
+    ``recommended_driver``, ``architectures`` (of torch's build: ``sm_90``), ``packages`` and
+    ``imports`` (modules that must load).
     """
 
     layer: str
@@ -129,7 +146,7 @@ class Manifest:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "schema": 1,
+            "schema": SCHEMA,
             "layer": self.layer,
             "files": [_row(record) for record in self.files],
             "links": [[record.path, record.target] for record in self.links],
@@ -139,6 +156,7 @@ class Manifest:
     @classmethod
     def from_json(cls, value: Any) -> Manifest:  # noqa: ANN401 - any JSON
         """Raises ``InvalidManifest``."""
+        _check_schema("manifest", value)
         try:
             return cls(
                 layer=value["layer"],
@@ -212,11 +230,16 @@ class LayerDocument:
         checked_digest("layer", self.digest)
 
     def as_json(self) -> dict[str, Any]:
-        return {"schema": 1, **asdict(self), "archives": [asdict(one) for one in self.archives]}
+        return {
+            "schema": SCHEMA,
+            **asdict(self),
+            "archives": [asdict(one) for one in self.archives],
+        }
 
     @classmethod
     def from_json(cls, value: Any) -> LayerDocument:  # noqa: ANN401 - any JSON
         """Raises ``InvalidManifest``."""
+        _check_schema("layer document", value)
         try:
             return cls(
                 layer=value["layer"],
@@ -251,11 +274,12 @@ class Release:
         return sha256(spelt(self.as_json())).hexdigest()
 
     def as_json(self) -> dict[str, Any]:
-        return {"schema": 1, **asdict(self)}
+        return {"schema": SCHEMA, **asdict(self)}
 
     @classmethod
     def from_json(cls, value: Any) -> Release:  # noqa: ANN401 - any JSON
         """Raises ``InvalidManifest``."""
+        _check_schema("release", value)
         try:
             fields = dict(value)
             fields.pop("schema")

@@ -91,3 +91,23 @@ def test_a_document_of_another_shape_is_refused() -> None:
         for value in others:
             with pytest.raises(InvalidManifest, match="cannot be read"):
                 kind.from_json(value)
+
+
+@pytest.mark.parametrize(
+    "target", ["/etc/passwd", "../../out", "loop/..", "./here", "a//b", "", "a/../../.."]
+)
+def test_a_link_stays_inside_its_layer_whatever_it_passes_through(target: str) -> None:
+    with pytest.raises(InvalidManifest, match="links out"):
+        LinkRecord("lib/link", target)
+
+
+def test_a_link_may_lead_up_to_the_layer() -> None:
+    assert LinkRecord("a/b/link", "../../lib").target == "../../lib"
+
+
+@pytest.mark.parametrize("kind", [Manifest, LayerDocument, Release])
+def test_a_document_of_another_schema_is_named(
+    kind: type[Manifest | LayerDocument | Release],
+) -> None:
+    with pytest.raises(InvalidManifest, match="schema"):
+        kind.from_json({"schema": 2})
