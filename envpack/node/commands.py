@@ -1,0 +1,87 @@
+"""Tables of commands, and the one way in which all of them answer.
+
+A module of commands has a table ``COMMANDS``: the words of a command (``"model pull"``) and a
+``Command``.  ``packshot-env`` joins the tables of both sides; the host's one file has its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, NamedTuple
+
+from envpack.node.errors import EnvpackError
+
+_INTERRUPTED = 130  # as a shell says of SIGINT
+_NO_SPACE = 74  # EX_IOERR
+
+
+class Answer(NamedTuple):
+    """What a command found: ``text`` for a person, ``value`` (any JSON) for ``--json``."""
+
+    text: str
+    value: Any
+    exit_code: int = 0
+
+
+class Command(NamedTuple):
+    """``run`` raises ``EnvpackError``; progress, if any, goes to stderr."""
+
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], Answer]
+
+
+def main(program: str, about: str, commands: Mapping[str, Command], argv: Sequence[str]) -> int:
+    """Run one command of a table; the exit code.  A fault is one line on stderr."""
+    arguments = _parser(program, about, commands).parse_args(argv)
+    command: Command = arguments.command
+    try:
+        answer = command.run(arguments)
+        _say(answer.value if arguments.json else answer.text, as_json=arguments.json)
+    except EnvpackError as fault:
+        return _failed(program, str(fault), fault.exit_code, arguments.json)
+    except BrokenPipeError:
+        # Whoever read has seen enough; Python's own flush at exit must not complain of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as fault:
+        advice = ": free some space and run it again" if fault.errno == errno.ENOSPC else ""
+        return _failed(program, f"{fault}{advice}", _NO_SPACE, arguments.json)
+    except KeyboardInterrupt:
+        return _failed(program, "interrupted; run it again to go on", _INTERRUPTED, arguments.json)
+    return answer.exit_code
+
+
+def _parser(program: str, about: str, commands: Mapping[str, Command]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program, description=about)
+    top = parser.add_subparsers(metavar="COMMAND", required=True)
+    groups: dict[str, Any] = {}
+    for words, command in commands.items():
+        *group, name = words.split()
+        if group and group[0] not in groups:
+            members = [other for other in commands if other.startswith(f"{group[0]} ")]
+            joined = ", ".join(other.split()[1] for other in members)
+            below = top.add_parser(group[0], help=joined, description=joined)
+            groups[group[0]] = below.add_subparsers(metavar="COMMAND", required=True)
+        place = groups[group[0]] if group else top
+        one = place.add_parser(name, help=command.help, description=command.help)
+        command.add_arguments(one)
+        one.add_argument("--json", action="store_true", help="answer in JSON")
+        one.set_defaults(command=command)
+    return parser
+
+
+def _say(answer: Any, *, as_json: bool) -> None:  # noqa: ANN401 - any JSON
+    print(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else answer, flush=True)
+
+
+def _failed(program: str, message: str, exit_code: int, as_json: bool) -> int:  # noqa: FBT001
+    if as_json:
+        _say({"error": message, "exit_code": exit_code}, as_json=True)
+    print(f"{program}: {message}", file=sys.stderr)
+    return exit_code
