@@ -167,7 +167,7 @@ class Runner:
         began = time.monotonic()
         sources = self._fetch(held)
         ready = time.monotonic()
-        with self.card.taken(lambda: self._check(held)), self._timed(held, "card"):
+        with self.card.taken(lambda: self._check(held), held), self._timed(held, "card"):
             held.timings["wait"] = time.monotonic() - ready
             place.reached_card(held.timings["fetch"] + held.timings["decode"])
             image = self._on_card(held, sources.pictures)
