@@ -21,7 +21,7 @@ from tests.engine.variants import TINY, load, loaded_so, variant
 from worker.engine.base import Interrupted
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.lora import merge_lora
-from worker.engine.diffusers.pipeline import compile_blocks, load_pipeline
+from worker.engine.diffusers.pipeline import load_pipeline
 from worker.engine.diffusers.placement import Placement
 from worker.engine.diffusers.placing import place
 from worker.engine.diffusers.precision import is_rounded, to_fp8
@@ -185,17 +185,6 @@ def test_group_offload_changes_no_pixel_and_can_be_taken_back(
     place(pipeline, Placement.RESIDENT, "cpu")
 
     assert offloaded == made(engine, ask, product) == made(plain, ask, product)
-
-
-def test_compiled_blocks_make_the_same_picture(
-    random_folder: Path, plain: DiffusersEngine, ask: Ask, product: Image.Image
-) -> None:
-    """With a backend that only traces: what a GPU's code generator rounds is not shown here."""
-    pipeline: Any = load_pipeline(random_folder, TINY, "cpu")
-    compile_blocks(pipeline.transformer, backend="eager")
-    engine = DiffusersEngine(pipeline, TINY, card="cpu:0", revision="test")
-
-    assert made(engine, ask, product) == made(plain, ask, product)
 
 
 def test_fp8_is_no_load_for_a_cpu() -> None:

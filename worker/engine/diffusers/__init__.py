@@ -9,6 +9,8 @@
     checks      requests that are refused before the card works
     pipeline    loading, part by part
     lora, precision, placing    what a load does to the weights, and where it puts them
+    exact       levers that make the same picture in less time or memory
+    compiling   compiled blocks, and that nothing is compiled under a job
     repairs     what a loaded pipeline needs before it is right
     contract    what all this relies on in the libraries, checked at every start
     phases      asking whether an edit should go on

@@ -6,7 +6,7 @@ import gc
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +18,7 @@ from jobs.errors import AttemptFailed, OutOfResources, Permanent, Transient, Wor
 from jobs.model import EditRequest, ServedModel
 from worker.engine.base import OnStep
 from worker.engine.diffusers.checks import check_reach, check_request
+from worker.engine.diffusers.compiling import Shape, nothing_is_compiled, shapes_to_warm
 from worker.engine.diffusers.faults import failure_of
 from worker.engine.diffusers.models import ModelRow, model_row
 from worker.engine.diffusers.offer import Offer, accept_licence, offered
@@ -74,6 +75,7 @@ class DiffusersEngine:
         self._pipeline = pipeline
         self._row = row
         self._phases = Phases(pipeline)
+        self._may_compile = False
 
     @classmethod
     def load(
@@ -132,21 +134,32 @@ class DiffusersEngine:
         log.info("model_loaded", extra=facts | dict(placed.facts()))
 
     def warm_up(self) -> None:
-        """Edit grey pictures at the model's own area, in as few steps as it takes.
+        """Edit grey pictures in as few steps as it takes; compiled blocks see all corners.
 
-        Once; compiled blocks also see each number of pictures, hence each length of sequence.
+        After it nothing is compiled any more: a request of another shape runs uncompiled.
         """
+        began = time.monotonic()
+        shapes = shapes_to_warm(self._row, compiled=self._offer.load.compiled)
+        self._may_compile = True
+        try:
+            for shape in shapes:
+                self._warm(shape)
+        finally:
+            self._may_compile = False
+        facts = {"shapes": len(shapes), "seconds": round(time.monotonic() - began, 2)}
+        log.info("warmed_up", extra=facts)
+
+    def _warm(self, shape: Shape) -> None:
         request = EditRequest(
-            pictures=("0" * 64,),
+            pictures=("0" * 64,) * shape.pictures,
             instruction="make it white",
             model=self._row.name,
             profile=self.model.profiles[0],
             steps=self._row.min_steps,
+            size=shape.size,
         )
-        most = self._row.max_pictures if self._offer.load.compiled else 1
-        for count in range(1, most + 1):
-            pictures = [Image.new("RGB", (64, 64), "gray")] * count
-            self.edit(pictures, request, seed=0, on_step=_tell_nobody)
+        pictures = [Image.new("RGB", (64, 64), "gray")] * shape.pictures
+        self.edit(pictures, request, seed=0, on_step=_tell_nobody)
 
     def edit(
         self, pictures: Sequence[Image.Image], request: EditRequest, *, seed: int, on_step: OnStep
@@ -226,7 +239,8 @@ class DiffusersEngine:
         return failure
 
     def _run(self, call: _Call) -> Image.Image:
-        with picture_areas(self._pipeline, self._row), self._phases.asking(call.ask):
+        asking = self._phases.asking(call.ask)
+        with self._compiling(), picture_areas(self._pipeline, self._row), asking:
             try:
                 picture: Image.Image = self._pipeline(**call.arguments(self._row)).images[0]
             except BaseException:
@@ -238,6 +252,12 @@ class DiffusersEngine:
             # Steps were skipped, and what was left of the noise was decoded all the same.
             raise Transient("the pipeline was interrupted from outside: its picture is none")
         return picture
+
+    def _compiling(self) -> AbstractContextManager[None]:
+        """Nothing, while a job waits for it."""
+        if not self._offer.load.compiled or self._may_compile:
+            return nullcontext()
+        return nothing_is_compiled()
 
 
 @dataclass(kw_only=True, slots=True)

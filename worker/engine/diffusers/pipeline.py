@@ -19,7 +19,9 @@ import torch
 import transformers
 
 from jobs.errors import BadSettings
+from worker.engine.diffusers.compiling import compile_blocks
 from worker.engine.diffusers.contract import check_contract, check_positions
+from worker.engine.diffusers.exact import flatten_vae
 from worker.engine.diffusers.lora import merge_lora
 from worker.engine.diffusers.models import ModelRow
 from worker.engine.diffusers.placement import Placement
@@ -66,6 +68,7 @@ def load_pipeline(  # noqa: PLR0913 - each is a choice of its own
     holds another model, or the libraries are not those that this engine was written for.
     """
     load, report = load or Load(), report or Report()
+    lora = folder / LORA_FOLDER / load.lora if load.lora is not None else None
     index = _index(folder, row)
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
@@ -73,36 +76,57 @@ def load_pipeline(  # noqa: PLR0913 - each is a choice of its own
     for name, value in index.items():
         began = time.monotonic()
         parts[name] = _part(folder, name, value, device)
-        if name == "transformer":
-            _change(parts[name], folder, load, device)
-        if name == "text_encoder":
-            drop_head(parts[name])
+        change_part(name, parts[name], load, device, lora=lora)
         if placement is Placement.RESIDENT and isinstance(parts[name], torch.nn.Module):
             parts[name].to(device)
         report.note(name, parts[name], time.monotonic() - began)
     pipeline = getattr(diffusers, row.pipeline)(**parts)
-    return _ready(pipeline, row, load, placement, device)
+    make_ready(pipeline, row, load=load, placement=placement, device=device)
+    return pipeline
 
 
-def _ready(
-    pipeline: Any,  # noqa: ANN401
+def change_part(
+    name: str,
+    part: Any,  # noqa: ANN401 - untyped library
+    load: Load,
+    device: str,
+    *,
+    lora: Path | None = None,
+) -> None:
+    """What a load does to one part, before that is put in its place.
+
+    In this order: weights are added before they are rounded, and rounded before compiling.
+    """
+    match name:
+        case "transformer":
+            _change_transformer(part, load, device, lora)
+        case "text_encoder":
+            drop_head(part)
+        case "vae" if load.flat_vae:
+            flatten_vae(part)
+        case _:
+            """Everything else is used as it comes."""
+
+
+def make_ready(
+    pipeline: Any,  # noqa: ANN401 - untyped library
     row: ModelRow,
+    *,
     load: Load,
     placement: Placement,
     device: str,
-) -> Any:  # noqa: ANN401
+) -> None:
+    """Repair, place and check a pipeline of changed parts.  Raises ``BadSettings``."""
     pipeline.set_progress_bar_config(disable=True)
     if load.scheduler:
-        changed = dict(load.scheduler)
         pipeline.scheduler = type(pipeline.scheduler).from_config(
-            pipeline.scheduler.config, **changed
+            pipeline.scheduler.config, **load.scheduler
         )
     check_contract(pipeline, row)
     if row.sees_pictures:
         pass_token_types(pipeline.text_encoder)
     place(pipeline, placement, device)
     check_positions(pipeline, row)
-    return pipeline
 
 
 def _index(folder: Path, row: ModelRow) -> dict[str, Any]:
@@ -135,20 +159,19 @@ def _part(folder: Path, name: str, value: Any, device: str) -> Any:  # noqa: ANN
         raise BadSettings(f"model folder {folder}: {name}: {error}") from error
 
 
-def _change(transformer: Any, folder: Path, load: Load, device: str) -> None:  # noqa: ANN401
-    """In this order: weights are added before they are rounded, and rounded before compiling."""
-    if load.lora is not None:
-        merge_lora(transformer, folder / LORA_FOLDER / load.lora)
+def _change_transformer(
+    transformer: Any,  # noqa: ANN401
+    load: Load,
+    device: str,
+    lora: Path | None,
+) -> None:
+    if lora is not None:
+        merge_lora(transformer, lora)
     if load.precision is Precision.FP8:
         to_fp8(transformer, device)
+    if load.compiled and device != "cpu":
+        compile_blocks(transformer)
     if load.attention != "native":
         transformer.set_attention_backend(load.attention)
     if load.step_cache is not None:
         transformer.enable_cache(diffusers.FirstBlockCacheConfig(threshold=load.step_cache))
-    if load.compiled and device != "cpu":
-        compile_blocks(transformer)
-
-
-def compile_blocks(transformer: Any, *, backend: str = "inductor") -> None:  # noqa: ANN401
-    """Compile the block that repeats, once for all lengths of text and sizes of picture."""
-    transformer.compile_repeated_blocks(dynamic=True, backend=backend)

@@ -34,8 +34,10 @@ class Load:
     scheduler: Mapping[str, object] = field(default_factory=dict)
     #: of diffusers' names; ``native`` is torch's own choice
     attention: str = "native"
-    #: compile the transformer's repeated blocks (a GPU's only)
+    #: compile the transformer's repeated blocks (a GPU's only; ``compiling`` says how)
     compiled: bool = False
+    #: a VAE of films as one of single pictures (``exact``)
+    flat_vae: bool = False
     #: skip a step's later blocks while the first one's output moves less than this
     step_cache: float | None = None
 

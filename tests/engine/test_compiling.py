@@ -1,0 +1,129 @@
+"""Compiled blocks, with a backend that only traces: what a GPU's code rounds is not shown here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from jobs.model import EditRequest
+from tests.engine.variants import TINY, load
+from worker.engine.diffusers.compiling import Shape, compile_blocks, shapes_to_warm
+from worker.engine.diffusers.engine import DiffusersEngine
+from worker.engine.diffusers.models import model_row
+from worker.engine.diffusers.offer import Offer
+from worker.engine.diffusers.pipeline import load_pipeline
+from worker.engine.diffusers.profiles import Load
+
+pytestmark = pytest.mark.engine
+Ask = Callable[..., EditRequest]
+COMPILED = Load(group="compiled", compiled=True)
+#: guidance, hence a second length of text in each step; and two areas beside the usual one
+ROW = replace(
+    TINY,
+    min_area=96 * 96,
+    max_area=160 * 160,
+    profiles=(replace(TINY.profiles[0], guidance=4.0, load=COMPILED),),
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled_yet() -> Iterator[None]:
+    torch._dynamo.reset()  # noqa: SLF001 - its public name
+    yield
+    torch._dynamo.reset()  # noqa: SLF001
+
+
+@pytest.fixture
+def graphs() -> list[Any]:
+    """One for each time that something was compiled."""
+    return []
+
+
+@pytest.fixture
+def compiled(random_folder: Path, graphs: list[Any]) -> DiffusersEngine:
+    def trace(graph: Any, _inputs: object) -> Any:  # noqa: ANN401
+        graphs.append(graph)
+        return graph.forward
+
+    pipeline: Any = load_pipeline(random_folder, ROW, "cpu")
+    compile_blocks(pipeline.transformer, backend=trace)
+    offer = Offer(load=COMPILED, profiles=ROW.profiles)
+    return DiffusersEngine(pipeline, ROW, card="cpu:0", revision="test", offer=offer)
+
+
+@pytest.fixture
+def plain(random_folder: Path) -> DiffusersEngine:
+    return load(random_folder, ROW)
+
+
+def made(engine: DiffusersEngine, request: EditRequest, pictures: list[Image.Image]) -> Image.Image:
+    return engine.edit(pictures, request, seed=1, on_step=lambda *_: None)
+
+
+def distance(one: Image.Image, other: Image.Image) -> int:
+    """The largest of any colour of any pixel, of 255."""
+    return max(abs(a - b) for a, b in zip(one.tobytes(), other.tobytes(), strict=True))
+
+
+def test_after_warm_up_no_request_is_compiled_for(
+    compiled: DiffusersEngine,
+    graphs: list[Any],
+    plain: DiffusersEngine,
+    ask: Ask,
+    product: Image.Image,
+) -> None:
+    compiled.warm_up()
+    at_start = len(graphs)
+    for request, count in (
+        (ask(steps=2), 1),
+        (ask("make the background white and the box as red as a tomato", steps=2), 3),
+        (ask(steps=2, size="160x96", negative="a logo"), 2),
+        (ask(steps=2, size="144x144", true_cfg_scale=1.0), 1),
+    ):
+        pictures = [product] * count
+        assert distance(made(compiled, request, pictures), made(plain, request, pictures)) <= 1
+
+    assert at_start >= 1
+    assert len(graphs) == at_start
+
+
+def test_a_shape_that_warm_up_did_not_see_runs_uncompiled(
+    compiled: DiffusersEngine,
+    graphs: list[Any],
+    plain: DiffusersEngine,
+    ask: Ask,
+    product: Image.Image,
+) -> None:
+    """As if the compiler had found no code for it: here there is none at all."""
+    picture = made(compiled, ask(steps=2), [product])
+
+    assert graphs == []
+    assert distance(picture, made(plain, ask(steps=2), [product])) <= 1
+
+
+def test_the_blocks_are_compiled_whole_and_once(
+    compiled: DiffusersEngine, graphs: list[Any]
+) -> None:
+    """Complex numbers would break the graph; a fixed length would compile for each text."""
+    compiled.warm_up()
+
+    assert len(graphs) == 1
+
+
+def test_warm_up_shows_the_corners() -> None:
+    row = model_row("qwen-image-edit-2509")
+
+    assert shapes_to_warm(row, compiled=False) == (Shape(pictures=1, size="auto"),)
+    assert shapes_to_warm(row, compiled=True) == (
+        Shape(pictures=1, size="auto"),
+        Shape(pictures=2, size="auto"),
+        Shape(pictures=3, size="auto"),
+        Shape(pictures=1, size="512x512"),
+        Shape(pictures=1, size="1536x1536"),
+    )

@@ -1,0 +1,76 @@
+"""Compiled blocks: compiled at start for all lengths of sequence, and never under a job.
+
+One compilation for all lengths, not one for each bucket of them.  A request has a length of
+text for its instruction and another for its negative prompt, so that buckets would need
+padding, hence masks, hence slower attention and other pixels.  What depends on the length is
+matrix products and attention, which are library calls either way; the code that is generated
+here is arithmetic on single values, which gains next to nothing from knowing it.
+
+The compiler may still find a length that its code does not cover, and would then compile for a
+minute while the job waits.  So warm-up shows it the corners of what may be asked for (each
+number of pictures, the smallest and the largest area), and after that nothing is compiled:
+what is not covered runs uncompiled, with the same picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+
+from worker.engine.diffusers.exact import use_real_rotary
+from worker.engine.diffusers.models import ModelRow
+
+#: Layers whose output the first block takes.  Torch may hand it out as a view of another
+#: tensor, as no later block's input is, and would compile the same code twice.
+_ENTRANCES: Final = ("img_in", "txt_in")
+
+
+def compile_blocks(transformer: Any, *, backend: Any = "inductor") -> None:  # noqa: ANN401
+    """Compile the block that repeats; ``backend`` is one of torch's, by name or as a function.
+
+    Nothing is compiled before the first pass.  Raises ``BadSettings`` as ``use_real_rotary``.
+    """
+    use_real_rotary(transformer)
+    for name in _ENTRANCES:
+        entrance = getattr(transformer, name, None)
+        if entrance is not None:
+            entrance.register_forward_hook(_owning)
+    transformer.compile_repeated_blocks(dynamic=True, backend=backend)
+
+
+def _owning(_layer: object, _arguments: object, tokens: torch.Tensor) -> torch.Tensor:
+    return tokens.clone()
+
+
+@contextmanager
+def nothing_is_compiled() -> Iterator[None]:
+    """Run compiled code where it fits, and the rest as it was written."""
+    with torch.compiler.set_stance("eager_on_recompile"):
+        yield
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shape:
+    """What decides the length of the transformer's sequence, texts apart."""
+
+    pictures: int
+    size: str  #: of the output, as a request says it
+
+
+def shapes_to_warm(row: ModelRow, *, compiled: bool) -> tuple[Shape, ...]:
+    """The usual one; for compiled blocks also the corners."""
+    if not compiled:
+        return (Shape(pictures=1, size="auto"),)
+    counts = [Shape(pictures=count, size="auto") for count in range(1, row.max_pictures + 1)]
+    areas = [area for area in (row.min_area, row.max_area) if area != row.vae_area]
+    return (*counts, *(Shape(pictures=1, size=_square(area)) for area in areas))
+
+
+def _square(area: int) -> str:
+    side = math.isqrt(area)
+    return f"{side}x{side}"
