@@ -49,6 +49,10 @@ train-tiny: $(STAMP) ## train the small checkpoint on from where it stopped (MIN
 eval-tiny: $(STAMP) ## the share of right edits of models/tiny (build/bench/tiny.json)
 	@$(BIN)/python -m worker.engine.tiny.evaluate models/tiny --json build/bench/tiny.json
 
+.PHONY: bench-queue
+bench-queue: $(STAMP) ## jobs per second in and out, beside other queues (build/bench/queue.json)
+	@$(BIN)/python -m benchmarks.queue
+
 .PHONY: check
 check: $(STAMP) ## ruff, mypy, import rules
 	@$(BIN)/ruff check .

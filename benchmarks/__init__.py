@@ -1,0 +1,3 @@
+"""Measurements of the parts around the model: ``make bench``.  Nothing here is a test."""
+
+from __future__ import annotations
