@@ -9,6 +9,7 @@ from jobs.connect import connect
 from jobs.errors import BadSettings
 from worker.cards import pin
 from worker.engine.base import Engine
+from worker.health import Health, serve
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -18,12 +19,13 @@ def load_engine(settings: WorkerSettings) -> Engine:
     """Seconds to minutes for a real model.  Raises ``BadSettings``."""
     pin(settings.card)
     if settings.engine == "fake":
-        from worker.engine.fake import FakeEngine  # noqa: PLC0415 - only if asked for
+        from worker.engine.fake import FakeEngine, by_word  # noqa: PLC0415 - only if asked for
 
         return FakeEngine(
             card=settings.card,
             steps=settings.fake_steps,
             step_seconds=settings.fake_step_seconds,
+            fault=by_word if settings.fake_faults else None,
         )
     if settings.model_dir is None:
         raise BadSettings("PACKSHOT_MODEL_DIR is not set (folder of the model's weights)")
@@ -65,8 +67,11 @@ def run(settings: WorkerSettings) -> int:
     from worker.process import WorkerProcess  # noqa: PLC0415 - imports Celery
 
     log.info("worker_starting", extra=settings.redacted())
+    health = Health()
+    if settings.health_port:
+        serve(health, settings.health_port)
     services = connect(settings)
     services.check()  # before the minutes that a model takes to load
     engine = load_engine(settings)
     engine.warm_up()
-    return int(WorkerProcess(settings, services, engine).run())
+    return int(WorkerProcess(settings, services, engine, health).run())

@@ -1,7 +1,8 @@
-"""``packshot-worker``: run one worker on one card."""
+"""``packshot-worker``: run one worker on one card, ask how it is, look for what is wrong."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import click
 
 from jobs import log
-from jobs.errors import JobsError
+from jobs.errors import JobsError, Unavailable
 from worker.bootstrap import run as run_worker
+from worker.health import ask
 from worker.settings import WorkerSettings
 
 
@@ -34,6 +36,17 @@ def run(**options: object) -> None:
     # Celery's threads may still wait on a socket; nothing of ours is left to do.
     sys.stdout.flush()
     os._exit(code)
+
+
+@cli.command()
+@click.option("--port", type=int, help="PACKSHOT_HEALTH_PORT of the worker.")
+@click.option("--ready", is_flag=True, help="Ask whether it is ready, not only alive.")
+def health(port: int | None, *, ready: bool) -> None:
+    """Ask a worker of this machine how it is; exit code 6 if it is not well."""
+    found = ask(port or WorkerSettings.load().health_port, "/readyz" if ready else "/livez")
+    print(json.dumps(found))
+    if not found.get("ok"):
+        sys.exit(Unavailable.exit_code)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from celery import Celery, bootsteps
 from celery.worker import WorkController, state
 from celery.worker.control import Panel
 from kombu import Queue
+from kombu.asynchronous import set_event_loop
 
 from jobs.celery_dispatch import make_app
 from jobs.dispatch import EDIT_IMAGE
@@ -51,41 +52,78 @@ class GateStep(bootsteps.StartStopStep):
 
 
 class Consumer:
-    """Consumes one queue in a thread of its own, for as long as the process lives."""
+    """Consumes one queue for as long as the process lives, through one loop after another."""
 
     def __init__(
         self, redis_url: str, *, queue: str, name: str, intake: Intake, drain: Callable[[], None]
     ) -> None:
-        self.app = make_app(redis_url)
-        self.app.conf.task_queues = [Queue(queue)]
-        self.app.conf.task_default_queue = queue
-        register(self.app, intake.message)
-        obey_shutdown(drain)
-        step = type(
-            "OurGate",
-            (GateStep,),
-            {"may_take": lambda _self: intake.wants_message(len(state.reserved_requests))},
-        )
-        self.app.steps["consumer"].add(step)
+        self.redis_url = redis_url
+        self.queue = queue
         self.name = name
+        self.intake = intake
+        obey_shutdown(drain)
+        self._loop = self._fresh()
+
+    def start(self) -> None:
+        self._loop.start()
+
+    def rebuild(self) -> None:
+        """Leave the present loop to itself, whatever holds it, and begin another.  Returns at once.
+
+        The jobs in hand go on in the threads that have them.
+        """
+        self._loop.abandon()
+        state.reset_state()  # what the old loop took and never began would shut the gate for ever
+        self._loop = self._fresh()
+        self._loop.start()
+
+    def _fresh(self) -> Loop:
+        app = make_app(self.redis_url)
+        app.conf.task_queues = [Queue(self.queue)]
+        app.conf.task_default_queue = self.queue
+        register(app, self.intake.message)
+        return Loop(app, self.name, self.intake)
+
+
+class Loop:
+    """Celery's consumer, in a thread of its own, until it is abandoned."""
+
+    def __init__(self, app: Celery, name: str, intake: Intake) -> None:
+        self.app = app
+        self.name = name
+        self._abandoned = threading.Event()
+        self._controller: WorkController | None = None
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
+
+        def may_take(_step: object) -> bool:
+            wanted = intake.wants_message(len(state.reserved_requests))
+            return wanted and not self._abandoned.is_set()
+
+        app.steps["consumer"].add(type("OurGate", (GateStep,), {"may_take": may_take}))
 
     def start(self) -> None:
         self._thread.start()
 
+    def abandon(self) -> None:
+        """It takes nothing more, and ends when whatever holds it lets go."""
+        self._abandoned.set()
+        if self._controller is not None:
+            self._controller.signal_consumer_close()
+
     def _run(self) -> None:
         """Celery ends its loop at whatever it did not foresee, such as a message of garbage."""
-        while True:
+        set_event_loop(None)  # the one of a loop before this may be stuck
+        while not self._abandoned.is_set():
             try:
                 self._consume()
             except Exception:
                 log.exception("consumer_crashed")
             log.warning("consumer_ended", extra={"again_in": PAUSE})
-            threading.Event().wait(PAUSE)
+            self._abandoned.wait(PAUSE)
 
     def _consume(self) -> None:
         """Signals and their handlers are the process's own; Celery installs none here."""
-        WorkController(
+        self._controller = WorkController(
             app=self.app,
             hostname=self.name,
             pool_cls="threads",
@@ -93,7 +131,11 @@ class Consumer:
             without_gossip=True,
             without_mingle=True,
             quiet=True,
-        ).start()
+        )
+        if not self._abandoned.is_set():
+            self._controller.start()
+        if self._abandoned.is_set():
+            self._controller.stop()  # its connections, above all
 
 
 def register(app: Celery, work_on: Callable[[JobId], None]) -> None:

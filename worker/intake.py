@@ -16,6 +16,7 @@ from jobs.errors import Unavailable
 from jobs.ledger import Ledger
 from jobs.model import JobId, Lease, WorkerInfo
 from worker.gate import MAX_AFTER, Gate, Place
+from worker.pulse import Pulse
 from worker.runner import Runner, Verdict
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ class Intake:
     on_fatal: Callable[[], None]  #: called after a verdict that only a new process heals
     clock: Callable[[], float] = time.monotonic
     messages: int = 0  #: jobs in hand that came by a message
+    in_vain: int = 0  #: how often in a row the gate stood open and no message came
+    pulse: Pulse = field(default_factory=Pulse)  #: beats after each look
     _patience: float = PATIENCE
     _done: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -63,6 +66,7 @@ class Intake:
 
     def message(self, job_id: JobId) -> None:
         """Work on the job that a message named, unless it is done, taken, or we have no room."""
+        self.in_vain = 0
         place = self.gate.admit()
         if place is None:
             # Its hint is used up: let the reconciler, or an idle worker, see it again.
@@ -80,6 +84,7 @@ class Intake:
             except Exception:
                 # Without this thread the card would depend on Redis.
                 log.exception("intake_crashed")
+            self.pulse.beat()
 
     def look(self) -> None:
         """Cards work without Redis: with the gate open and no message, claim the next job."""
@@ -88,6 +93,7 @@ class Intake:
             self._since, self._patience = now, PATIENCE
         elif now - self._since >= self._patience:
             self._since, self._patience = now, IDLE
+            self.in_vain += 1
             if self._claim_next():
                 self._patience = PATIENCE
 

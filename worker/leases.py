@@ -13,6 +13,7 @@ from jobs.errors import Unavailable
 from jobs.ledger import LEASE, Ledger
 from jobs.model import Lease, Order, WorkerInfo
 from worker.held import Held
+from worker.pulse import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ class LeaseKeeper:
         self.lease = lease
         self._every = min(every, lease / 4).total_seconds()
         self.is_away = False  #: the ledger did not answer the last round
+        self.pulse = Pulse()  #: beats after each round
+        self.answered = Pulse()  #: beats when the ledger has answered
         self._held: list[Held] = []  # in the order of their claims
         self._ending: str | None = None
         self._lock = threading.Lock()
@@ -107,6 +110,7 @@ class LeaseKeeper:
             except Exception:
                 # Without this thread every lease of this process would run out.
                 log.exception("renewal_crashed")
+            self.pulse.beat()
 
     def _round(self) -> None:
         """Tells once that the ledger is away, and once that it is back."""
@@ -117,6 +121,7 @@ class LeaseKeeper:
                 log.warning("ledger_away", extra={"reason": str(error)})
             self.is_away = True
         else:
+            self.answered.beat()
             if self.is_away:
                 log.info("ledger_back")
             self.is_away = False

@@ -19,18 +19,22 @@ from typing import Final
 from uuid import uuid4
 
 from jobs.connect import Services
-from jobs.errors import LeaseLost, Unavailable
-from jobs.model import Lease, WorkerInfo
+from jobs.errors import FailureClass, LeaseLost, Unavailable
+from jobs.model import Failure, Lease, WorkerInfo
 from jobs.reconciler import Reconciler
 from worker.card import Card
 from worker.consumer import Consumer
+from worker.consumption import ConsumptionWatch, oldest_message
 from worker.engine.base import Engine
 from worker.gate import Gate
+from worker.health import Health, Phase
+from worker.held import Held
 from worker.intake import Intake
 from worker.leases import LeaseKeeper
 from worker.provenance import Labeller
 from worker.runner import Runner
 from worker.settings import WorkerSettings
+from worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -43,16 +47,25 @@ class Exit(IntEnum):
     """How a worker process ends; the rest of the table stands on the errors."""
 
     DRAINED = 0
-    FATAL = 70  #: only a new process helps (sysexits.h: EX_SOFTWARE)
+    FATAL = 70  #: the card is lost to this process (sysexits.h: EX_SOFTWARE)
+    HUNG = 71  #: the card made no step
+    STUCK = 72  #: the consumer takes no messages, and rebuilding it did not help
 
 
 class WorkerProcess:
     """One card, one engine.  The engine is loaded before anything is consumed."""
 
-    def __init__(self, settings: WorkerSettings, services: Services, engine: Engine) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        services: Services,
+        engine: Engine,
+        health: Health | None = None,
+    ) -> None:
         self.settings = settings
         self.services = services
         self.engine = engine
+        self.health = health or Health()
         lease = timedelta(seconds=settings.lease_seconds)
         self.info = WorkerInfo(
             id=uuid4(),
@@ -62,14 +75,14 @@ class WorkerProcess:
             release=settings.release,
         )
         ledger = services.ledger
-        card = Card()
-        self.gate = Gate(card)
+        self.card = Card()
+        self.gate = Gate(self.card)
         self.keeper = LeaseKeeper(ledger, self.info, lease=lease)
         self.runner = Runner(
             ledger=ledger,
             artifacts=services.artifacts,
             engine=engine,
-            card=card,
+            card=self.card,
             keeper=self.keeper,
             labeller=Labeller(model=engine.model, producer=settings.provider)
             if settings.provenance
@@ -81,15 +94,24 @@ class WorkerProcess:
             runner=self.runner,
             gate=self.gate,
             lease=lease,
-            on_fatal=self._fatal,
+            on_fatal=partial(self._end_as, Exit.FATAL),
         )
+        redis_url = settings.redis_url.get_secret_value()
         self.consumer = Consumer(
-            settings.redis_url.get_secret_value(),
+            redis_url,
             queue=engine.model.queue,
             name=f"{engine.model.name}@{self.info.holder}",
             intake=self.intake,
             drain=self._end,
         )
+        self.consumption = ConsumptionWatch(
+            intake=self.intake,
+            consumer=self.consumer,
+            oldest=partial(oldest_message, redis_url, engine.model.queue),
+            on_stuck=partial(self._end_as, Exit.STUCK),
+            patience=settings.consumer_timeout,
+        )
+        self.watchdog = Watchdog(card=self.card, patience=settings.card_timeout, on_hung=self._hung)
         self.reconciler = Reconciler(ledger=ledger, dispatcher=services.dispatcher)
         self.exit = Exit.DRAINED
         self._signals = 0
@@ -108,6 +130,14 @@ class WorkerProcess:
         ticker.start()
         self.intake.start()
         self.consumer.start()
+        self.consumption.start()
+        self.watchdog.start()
+        self.health.watch(
+            leases=self.keeper.pulse,
+            intake=self.intake.pulse,
+            ledger=self.keeper.answered,
+            watchdog=self.watchdog,
+        )
         model = self.engine.model
         log.info(
             "worker_ready",
@@ -126,12 +156,14 @@ class WorkerProcess:
     def _drain(self) -> None:
         """Claim no more; end with the jobs in hand, or give them back at the time limit."""
         log.info("draining", extra={"jobs": self.gate.jobs})
+        self.health.phase = Phase.DRAINING
         self._ended.set()
         self.intake.stop()
+        self.consumption.stop()
         self._quietly(lambda: self.services.ledger.retire(self.info.id))
         if not self._wait_empty():
             self.keeper.give_back(ENDING)
-            if not self.gate.wait_empty(LAST_STEP):
+            if not self.gate.wait_empty(LAST_STEP, but=self._hanging):
                 self._give_back_the_stuck()
         self.keeper.stop()
         if not self.gate.jobs:
@@ -142,13 +174,20 @@ class WorkerProcess:
         """Places, not leases: a claim that is on its way has a place already."""
         deadline = time.monotonic() + self.settings.drain_seconds
         while self._signals < 2 and time.monotonic() < deadline:
-            if self.gate.wait_empty(0.1):
+            if self.gate.wait_empty(0.1, but=self._hanging):
                 return True
-        return self.gate.wait_empty(0)
+        return self.gate.wait_empty(0, but=self._hanging)
+
+    @property
+    def _hanging(self) -> int:
+        """Jobs that nobody needs to wait for."""
+        return int(self.watchdog.hung is not None)
 
     def _give_back_the_stuck(self) -> None:
         """Their threads hang on a card or a socket; the fence refuses what they may still say."""
         for held in self.keeper.held():
+            if held is self.watchdog.hung:
+                continue  # it failed, which counts
             log.warning("attempt_stuck", extra={"job_id": str(held.job.id)})
             self._quietly(partial(self._hand_back, held.lease))
 
@@ -166,10 +205,27 @@ class WorkerProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, heard)
 
-    def _fatal(self) -> None:
-        """The card is lost to this process: finish what is off the card, then end."""
-        self.exit = Exit.FATAL
+    def _end_as(self, code: Exit) -> None:
+        """Only a new process helps: finish what is in hand, then end with this code."""
+        self.exit = code
         self._end()
+
+    def _hung(self, held: Held) -> None:
+        """Jobs off the card finish, the one on it fails, and no other comes on it."""
+        self.card.is_broken = True
+        self.intake.stop()
+        failure = Failure(
+            failure_class=FailureClass.WORKER_FATAL,
+            code="card_hung",
+            message=f"the card made no step for {self.settings.card_timeout:g} s",
+        )
+        self._quietly(partial(self._fail, held.lease, failure))
+        self._end_as(Exit.HUNG)
+
+    def _fail(self, lease: Lease, failure: Failure) -> None:
+        """If the ledger is away, the lease runs out: that counts a failure too."""
+        with suppress(LeaseLost):
+            self.services.ledger.fail(lease, failure)
 
     def _end(self) -> None:
         """From any thread or handler: drain, then exit."""

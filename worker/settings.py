@@ -38,6 +38,20 @@ class WorkerSettings(Settings):
     drain_seconds: float = Field(default=120.0, ge=0)
     tick_seconds: float = Field(default=1.0, gt=0)
     threads: int | None = Field(default=None, description="CPU threads of the engine")
+    card_timeout: float = Field(
+        default=120.0, gt=0, description="seconds without a step after which a card counts as hung"
+    )
+    consumer_timeout: float = Field(
+        default=15.0,
+        gt=0,
+        description="seconds that a message may lie in Redis while this worker has room",
+    )
+    health_port: int = Field(
+        default=0, ge=0, le=65_535, description="/livez and /readyz on loopback; 0: nowhere"
+    )
     log_json: bool = False
     fake_step_seconds: float = Field(default=0.0, ge=0)
     fake_steps: int = Field(default=4, ge=1)
+    fake_faults: bool = Field(
+        default=False, description="obey faults that an instruction names, such as [hang]"
+    )

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 CHUNK: Final = 65_536
 DELAY: Final = 0.2  # seconds that SLOW adds to each chunk
+POLL: Final = 0.02  # seconds
 #: On, with no time to linger: closing sends RST, as a firewall does.
 RESET: Final = struct.pack("ii", 1, 0)
 
@@ -49,6 +50,8 @@ class Link:
                     continue
                 if self.proxy.mode is Mode.SLOW:
                     self.proxy.ended.wait(DELAY)
+                while self.proxy.holds_back(chunk):
+                    self.proxy.ended.wait(POLL)
                 target.sendall(chunk)
         self.proxy.forget(self)
         self.close()
@@ -61,6 +64,7 @@ class Proxy:
         """``port``: the server's, on loopback."""
         self.target = port
         self.ended = threading.Event()
+        self.held_back = b""  #: chunks with these bytes wait, and their links with them
         self._mode = Mode.PASS
         self._links: list[Link] = []
         self._lock = threading.Lock()
@@ -101,6 +105,9 @@ class Proxy:
         for link in links:
             link.is_half_open = True
         return len(links)
+
+    def holds_back(self, chunk: bytes) -> bool:
+        return bool(self.held_back) and self.held_back in chunk and not self.ended.is_set()
 
     def links(self) -> list[Link]:
         with self._lock:

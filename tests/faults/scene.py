@@ -59,6 +59,7 @@ class Scene:
             **self.environment,
             "PACKSHOT_ENGINE": "fake",
             "PACKSHOT_LEASE_SECONDS": str(LEASE.total_seconds()),
+            "PACKSHOT_FAKE_FAULTS": "true",
             "PACKSHOT_FAKE_STEPS": str(steps),
             "PACKSHOT_FAKE_STEP_SECONDS": str(step_seconds),
         }

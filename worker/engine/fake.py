@@ -6,13 +6,15 @@ other ones.  It says nothing about how good an edit is.
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from PIL import Image, ImageChops
 
-from jobs.errors import Permanent
+from jobs.errors import OutOfResources, Permanent, WorkerFatal
 from jobs.model import MAX_PICTURES, EditRequest, ServedModel, canonical_digest
 from worker.engine.base import OnStep
 
@@ -29,6 +31,25 @@ TINT: Final = 0.4  # share of the derived colour in each pixel: shows even on a 
 Fault = Callable[[EditRequest, int], None]
 #: Waits so many seconds.
 Wait = Callable[[float], object]
+
+
+def by_word(request: EditRequest, step: int) -> None:
+    """A fault that the instruction itself asks for, at its second step: ``[hang]``, say."""
+    if step != 2:
+        return
+    match request.instruction.rpartition("[")[2].rstrip("]"):
+        case "hang":
+            threading.Event().wait()  # as a card does: nothing ends it
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "fatal":
+            raise WorkerFatal("CUDA error: an illegal memory access was encountered")
+        case "memory":
+            raise OutOfResources("CUDA out of memory")
+        case "permanent":
+            raise Permanent("the instruction asks for it")
+        case _:
+            pass
 
 
 class FakeEngine:

@@ -1,0 +1,129 @@
+"""A card that hangs or breaks ends its process, and no job but the one on it pays for that."""
+
+from __future__ import annotations
+
+import re
+import signal
+from datetime import timedelta
+from threading import Event
+
+import pytest
+
+from jobs.errors import FailureClass
+from jobs.model import Job
+from jobs.states import JobState
+from tests.faults.proxy import Proxy
+from tests.faults.scene import LEASE, Scene
+from tests.services import eventually
+from worker.process import Exit
+
+SOON = timedelta(seconds=60)
+CARD_TIMEOUT = 2.0
+
+
+@pytest.fixture(autouse=True)
+def impatient(scene: Scene) -> None:
+    scene.environment["PACKSHOT_CARD_TIMEOUT"] = str(CARD_TIMEOUT)
+
+
+def submitted_beside(scene: Scene, fault: str) -> list[Job]:
+    """A job with a fault, and some that a worker takes while that one is on the card."""
+    return [scene.submit(words) for words in (fault, "the next one", "and another")]
+
+
+def test_a_hung_card_ends_the_process_and_fails_the_job_on_it_alone(scene: Scene) -> None:
+    worker = scene.worker(step_seconds=0.1)
+    hung, *others = submitted_beside(scene, "wait for me [hang]")
+
+    code = worker.process.wait(timeout=30)
+    log = worker.log.read_text()
+
+    hung, *others = (scene.client.status(job.id) for job in (hung, *others))
+    assert code == Exit.HUNG
+    assert (hung.state, hung.failures) == (JobState.QUEUED, 1)
+    assert hung.failure is not None
+    assert (hung.failure.failure_class, hung.failure.code) == (
+        FailureClass.WORKER_FATAL,
+        "card_hung",
+    )
+    assert {job.failures for job in others} == {0}
+    assert {job.state for job in others} <= {JobState.QUEUED, JobState.SUCCEEDED}
+    assert re.search(r"card_hung .*where=.*fake\.py:\d+ by_word", log)
+
+
+def test_a_job_that_hangs_every_card_ends_as_a_dead_letter(scene: Scene) -> None:
+    scene.worker().end()
+    poison = scene.submit("poison [hang]")
+    after = scene.submit("the next one")
+    for _ in range(poison.max_failures):
+        worker = scene.worker()
+        assert worker.process.wait(timeout=30) == Exit.HUNG
+
+    scene.worker()
+    done = scene.client.wait_all([poison.id, after.id], timeout=SOON)
+
+    assert [job.state for job in done] == [JobState.FAILED, JobState.SUCCEEDED]
+    assert [job.failures for job in done] == [poison.max_failures, 0]
+
+
+def test_jobs_off_the_card_finish_before_a_hung_process_ends(scene: Scene) -> None:
+    with Proxy(scene.servers.s3.port) as proxy:
+        scene.environment["PACKSHOT_S3_URL"] = proxy.url(scene.servers.s3.url)
+        proxy.held_back = b"PUT "
+        worker = scene.worker(step_seconds=0.1)
+        uploading = scene.submit("uploading meanwhile")
+        scene.submit("right behind it [hang]")
+        eventually(lambda: b"card_hung" in worker.log.read_bytes(), within=SOON)
+        still_alive = worker.process.poll() is None
+        proxy.held_back = b""
+        code = worker.process.wait(timeout=30)
+
+    job = scene.client.status(uploading.id)
+    assert still_alive
+    assert code == Exit.HUNG
+    assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
+
+
+def test_a_worker_that_was_paused_for_longer_has_no_hung_card(scene: Scene) -> None:
+    worker = scene.worker(steps=40, step_seconds=0.2)
+    job = scene.submit("let me sleep")
+    scene.eventually_running(job.id)
+
+    worker.signal(signal.SIGSTOP)
+    Event().wait(max(CARD_TIMEOUT, LEASE.total_seconds()) + 1)  # the fault itself takes this long
+    worker.signal(signal.SIGCONT)
+    done = scene.client.wait(job.id, timeout=SOON)
+
+    assert done.state is JobState.SUCCEEDED
+    assert worker.process.poll() is None
+    assert b"card_hung" not in worker.log.read_bytes()
+
+
+def test_a_second_sigterm_ends_a_process_with_a_hung_card_within_seconds(scene: Scene) -> None:
+    scene.environment["PACKSHOT_CARD_TIMEOUT"] = "600"
+    worker = scene.worker()
+    job = scene.submit("deployed over [hang]")
+    scene.eventually_running(job.id)
+
+    worker.signal(signal.SIGTERM)
+    eventually(lambda: b"draining" in worker.log.read_bytes())
+    worker.signal(signal.SIGTERM)
+    code = worker.process.wait(timeout=15)
+
+    job = scene.client.status(job.id)
+    assert code == Exit.DRAINED
+    assert (job.state, job.failures) == (JobState.QUEUED, 0)
+
+
+def test_a_sticky_error_ends_the_process_and_the_others_are_handed_back(scene: Scene) -> None:
+    worker = scene.worker(step_seconds=0.1)
+    broken, *others = submitted_beside(scene, "break it [fatal]")
+
+    code = worker.process.wait(timeout=30)
+
+    broken, *others = (scene.client.status(job.id) for job in (broken, *others))
+    assert code == Exit.FATAL
+    assert (broken.state, broken.failures) == (JobState.QUEUED, 1)
+    assert broken.failure is not None
+    assert broken.failure.failure_class is FailureClass.WORKER_FATAL
+    assert {(job.state, job.failures) for job in others} == {(JobState.QUEUED, 0)}
