@@ -55,6 +55,7 @@ class JobFilter:
     tenant: str | None = None
     state: JobState | None = None
     batch: str | None = None
+    suspect: bool = False  #: only those whose picture a person should look at
     before: JobId | None = None
 
 

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, Final, NewType, Self
@@ -18,6 +18,7 @@ from uuid import UUID
 from jobs.checks import check_instruction, check_negative, check_text, checked_name
 from jobs.errors import FailureClass, InvalidRequest
 from jobs.states import JobState
+from jobs.tokens import check_tokens
 
 JobId = NewType("JobId", UUID)
 ArtifactKey = NewType("ArtifactKey", str)
@@ -101,6 +102,10 @@ class EditRequest:
     #: ``auto`` (the model's own area), ``source`` (the source's pixels) or ``WIDTHxHEIGHT``
     size: str = "auto"
     format: OutputFormat = OutputFormat.PNG
+    #: of JPEG and WebP, 1 to 100; ``None`` is 95
+    quality: int | None = None
+    #: hand the source's transparency back, where it has any
+    alpha: bool = False
 
     def __post_init__(self) -> None:
         if self.true_cfg_scale is not None:  # 4 and 4.0 are the same request
@@ -116,15 +121,32 @@ class EditRequest:
         if self.true_cfg_scale is not None and not 1.0 <= self.true_cfg_scale <= 20.0:
             raise InvalidRequest(f"true_cfg_scale: 1 to 20, got {self.true_cfg_scale}")
         check_negative(self.negative)
+        check_tokens(self.model, "instruction", self.instruction)
+        check_tokens(self.model, "negative", self.negative or "")
         self.wanted_size()
+        self._check_file()
 
     @classmethod
-    def recorded(cls, **values: Any) -> Self:  # noqa: ANN401 - every field, by name
-        """A request that the ledger took when it was valid: a limit may have changed since."""
+    def recorded(cls, **values: Any) -> Self:  # noqa: ANN401 - fields, by name
+        """A request that the ledger took when it was valid: a limit may have changed since.
+
+        What is not named has its default: the field was added later.
+        """
         request = object.__new__(cls)
-        for name, value in values.items():
+        defaults = {one.name: one.default for one in fields(cls) if one.default is not MISSING}
+        for name, value in {**defaults, **values}.items():
             object.__setattr__(request, name, value)
         return request
+
+    def _check_file(self) -> None:
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise InvalidRequest(f"quality: 1 to 100, got {self.quality}")
+        if self.quality is not None and self.format is OutputFormat.PNG:
+            raise InvalidRequest(
+                "quality: PNG loses nothing; ask for jpeg or webp, or leave it out"
+            )
+        if self.alpha and self.format is OutputFormat.JPEG:
+            raise InvalidRequest("alpha: JPEG has no transparency; ask for png or webp")
 
     def _check_pictures(self) -> None:
         if not 1 <= len(self.pictures) <= MAX_PICTURES:
@@ -166,6 +188,8 @@ class EditRequest:
             "negative": self.negative,
             "size": self.size,
             "format": self.format.value,
+            "quality": self.quality,
+            "alpha": self.alpha,
         }
 
 
@@ -215,6 +239,14 @@ class NewJob:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Suspicion:
+    """Why a person should look at a picture, though its job succeeded."""
+
+    code: str  #: for machines; a later worker may know more of them
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
     """The announced picture of a job: where it lies and what it is."""
 
@@ -224,10 +256,17 @@ class Result:
     media_type: str
     width: int
     height: int
+    suspect: Suspicion | None = None
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        return cls(**value)
+        """Also of an older release, which knew fewer fields, or of a newer one."""
+        known: dict[str, Any] = {
+            one.name: value[one.name] for one in fields(cls) if one.name in value
+        }
+        if known.get("suspect"):
+            known["suspect"] = Suspicion(**known["suspect"])
+        return cls(**known)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,7 @@
-"""One attempt, from a claimed lease to a verdict: fetch ▸ decode ▸ [card] ▸ encode ▸ upload."""
+"""One attempt, from a claimed lease to a verdict.
+
+fetch ▸ decode ▸ [card] ▸ judge ▸ encode ▸ upload
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from typing import Final, TypeVar
@@ -28,6 +31,7 @@ from worker.held import Held, Ordered, Stop
 from worker.leases import LeaseKeeper
 from worker.provenance import Labeller
 from worker.retry import pauses, retry_in
+from worker.suspects import suspicion_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -49,11 +53,12 @@ class Verdict(StrEnum):
 Outcome = Result | Failure | Stop
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sources:
-    """What the job edits: the source and its references, and the source's own XMP."""
+    """What the job edits: the source and its references, and more of the source."""
 
     pictures: Sequence[Image]
+    alpha: Image | None
     xmp: bytes | None
 
 
@@ -86,6 +91,7 @@ class Runner:
                 "came_by": came_by,
                 "verdict": verdict.value,
                 **({"why": why} if why else {}),
+                **_suspect(outcome),
                 "seconds": seconds,
                 **held.timings,
             },
@@ -171,9 +177,11 @@ class Runner:
             held.timings["wait"] = time.monotonic() - ready
             place.reached_card(held.timings["fetch"] + held.timings["decode"])
             image = self._on_card(held, sources.pictures)
+        with self._timed(held, "judge"):
+            suspicion = suspicion_of(image, sources.pictures[0], held.job.request)
         with self._timed(held, "encode"):
-            data = self._encode(held, image, sources.xmp)
-        result = self._upload(held, image, data)
+            data = self._encode(held, image, sources)
+        result = replace(self._upload(held, image, data), suspect=suspicion)
         held.check()
         held.timings["total"] = time.monotonic() - began
         return result
@@ -192,10 +200,14 @@ class Runner:
             ]
         with self._timed(held, "decode"):
             decoded = [
-                pictures.decode(blob, name=f"picture {number}")
+                pictures.decode_all(blob, name=f"picture {number}")
                 for number, blob in enumerate(blobs, start=1)
             ]
-            return Sources(decoded, pictures.xmp_of(blobs[0], name="picture 1"))
+            return Sources(
+                pictures=[one.picture for one in decoded],
+                alpha=decoded[0].alpha if job.request.alpha else None,
+                xmp=pictures.xmp_of(blobs[0], name="picture 1"),
+            )
 
     def _input(self, tenant: str, digest: str) -> bytes:
         try:
@@ -204,9 +216,12 @@ class Runner:
             self.ledger.forget_input(tenant, digest)
             raise
 
-    def _encode(self, held: Held, image: Image, source_xmp: bytes | None) -> bytes:
-        xmp = self.labeller.packet(held.job, source_xmp) if self.labeller else None
-        return pictures.encode(image, held.job.request.format, xmp=xmp)
+    def _encode(self, held: Held, image: Image, sources: Sources) -> bytes:
+        request = held.job.request
+        xmp = self.labeller.packet(held.job, sources.xmp) if self.labeller else None
+        return pictures.encode(
+            image, request.format, quality=request.quality, alpha=sources.alpha, xmp=xmp
+        )
 
     def _on_card(self, held: Held, sources: Sequence[Image]) -> Image:
         request = held.job.request
@@ -252,6 +267,12 @@ class Runner:
             yield
         finally:
             held.timings[stage] = time.monotonic() - began
+
+
+def _suspect(outcome: Outcome) -> Mapping[str, str]:
+    if isinstance(outcome, Result) and outcome.suspect is not None:
+        return {"suspect": outcome.suspect.code}
+    return {}
 
 
 def _late(stop: Stop) -> Outcome:

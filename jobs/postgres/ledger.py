@@ -276,6 +276,10 @@ def _filter(where: JobFilter) -> builtins.list[ColumnElement[bool]]:
         conditions.append(job.c.state == where.state)
     if where.batch is not None:
         conditions.append(job.c.batch == where.batch)
+    if where.suspect:
+        # As text: a JSON null is no NULL of SQL.
+        suspicion = job.c.result["suspect"].astext
+        conditions += [state_is(JobState.SUCCEEDED), suspicion.is_not(None)]
     if where.before is not None:
         conditions.append(job.c.id < where.before)
     return conditions

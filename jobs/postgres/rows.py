@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import RowMapping
 
@@ -46,6 +46,10 @@ _SAME = (
     "steps_total",
     "release",
 )
+
+
+#: Parameters that the first release did not write, and their defaults.
+ADDED: Final[Mapping[str, object]] = {"quality": None, "alpha": False}
 
 
 def job_of(row: RowMapping) -> Job:
@@ -97,7 +101,7 @@ def values_of(new: NewJob, served: ServedModel, *, key: str, seed: int) -> Mappi
         "instruction": request.instruction,
         "pictures": list(request.pictures),
         "seed": seed,
-        "parameters": request.parameters(),
+        "parameters": _parameters(request),
         "metadata_": dict(new.metadata),
         "idempotency_key": key,
         "key_derived": new.idempotency_key is None,
@@ -106,6 +110,14 @@ def values_of(new: NewJob, served: ServedModel, *, key: str, seed: int) -> Mappi
         "run_limit": new.run_limit,
         "keep_for": new.keep_for,
     }
+
+
+def _parameters(request: EditRequest) -> Mapping[str, Any]:
+    """What a later release added is left out unless it is used: workers of the release before
+    read every job that does not use it."""
+    parameters = request.parameters()
+    unused = {name for name, default in ADDED.items() if parameters[name] == default}
+    return {name: value for name, value in parameters.items() if name not in unused}
 
 
 def storable(text: str) -> str:

@@ -340,6 +340,7 @@ def _matches(job: Job, where: JobFilter) -> bool:
         (where.tenant is None or job.tenant == where.tenant)
         and (where.state is None or job.state is where.state)
         and (where.batch is None or job.batch == where.batch)
+        and (not where.suspect or bool(job.result and job.result.suspect))
         and (where.before is None or job.id < where.before)
     )
 

@@ -6,19 +6,22 @@ import pytest
 
 from jobs.errors import JobNotFound
 from jobs.ledger import JobFilter, Ledger
-from jobs.model import Priority
+from jobs.model import NewJob, OutputFormat, Priority
 from jobs.states import JobState
 from tests.conformance.scenes import (
     DIGEST,
+    SUSPICION,
     UNKNOWN,
     WORKER,
     all_submitted,
+    asked,
     claimed,
     completed,
     failed,
     new,
     several,
     submitted,
+    suspect,
 )
 
 
@@ -51,6 +54,29 @@ class QuestionConformance:
         assert [job.id for job in ledger.list(JobFilter(batch="spring"))] == [spring]
         assert ledger.list(JobFilter(state=JobState.SUCCEEDED)) == [done]
         assert ledger.list(JobFilter(tenant="a", state=JobState.FAILED)) == []
+
+    def test_suspect_pictures_can_be_listed_and_counted(self, ledger: Ledger) -> None:
+        submitted(ledger)
+        completed(ledger, claimed(ledger, submitted(ledger, new("fine", tenant="a"))))
+        failed(ledger, new("fail", tenant="a"))
+        one = suspect(ledger, new("black", tenant="a", batch="spring"))
+        two = suspect(ledger, new("flat", tenant="b"))
+
+        assert one.result is not None
+        assert one.result.suspect == SUSPICION
+        assert ledger.list(JobFilter(suspect=True)) == [two, one]
+        assert ledger.list(JobFilter(suspect=True, tenant="a")) == [one]
+        assert ledger.list(JobFilter(suspect=True, batch="autumn")) == []
+        assert ledger.list(JobFilter(suspect=True, state=JobState.FAILED)) == []
+        assert ledger.list(JobFilter(suspect=True, before=two.id), limit=1) == [one]
+        assert ledger.counts(JobFilter(suspect=True)) == {JobState.SUCCEEDED: 2}
+        assert ledger.counts(JobFilter(suspect=True, tenant="b")) == {JobState.SUCCEEDED: 1}
+
+    def test_a_request_comes_back_as_it_was_made(self, ledger: Ledger) -> None:
+        choices = {"steps": 8, "size": "64x64", "format": OutputFormat.WEBP}
+        made = asked("webp", **choices, quality=80, alpha=True, seed=7)
+
+        assert submitted(ledger, NewJob(request=made)).request == made
 
     def test_jobs_are_counted_by_state(self, ledger: Ledger) -> None:
         all_submitted(ledger, several(2, tenant="a", batch="spring"))

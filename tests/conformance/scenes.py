@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any, Final, TypeVar
@@ -23,6 +24,7 @@ from jobs.model import (
     Order,
     Result,
     ServedModel,
+    Suspicion,
     WorkerInfo,
     new_job_id,
 )
@@ -44,6 +46,7 @@ LIGHTNING: Final = ServedModel(
 )
 QUEUE: Final = MODEL.queue
 UNKNOWN: Final = new_job_id()
+SUSPICION: Final = Suspicion(code="black", message="no part is bright")
 TIMINGS: Final = {"denoise": 1.5, "upload": 0.25}
 
 
@@ -146,6 +149,12 @@ def result(lease: Lease, name: str = "picture") -> Result:
 
 def completed(ledger: Ledger, lease: Lease) -> Job:
     return ledger.complete(lease, result(lease), timings=TIMINGS)
+
+
+def suspect(ledger: Ledger, one: NewJob) -> Job:
+    """Succeeded, with a picture that a person should look at."""
+    lease = claimed(ledger, submitted(ledger, one))
+    return ledger.complete(lease, replace(result(lease), suspect=SUSPICION), timings=TIMINGS)
 
 
 def failure(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from PIL.Image import Image
 
@@ -14,6 +14,10 @@ from jobs.model import EditRequest, ServedModel
 #: try after a lack of memory begins anew.  It may raise ``Interrupted`` to end the edit; the
 #: engine then leaves no trace of it.
 OnStep = Callable[[int, int], None]
+
+#: In the ``info`` of a picture: the share of the values behind it that were no finite numbers.
+#: Such pixels are black; where it is missing, all was finite.
+NOT_FINITE: Final = "not_finite"
 
 
 class Interrupted(Exception):  # an order, not a failure; no part of the error tree

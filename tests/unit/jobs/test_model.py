@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from jobs.errors import InvalidRequest
-from jobs.model import EditRequest, NewJob, canonical_digest, new_job_id
+from jobs.model import (
+    EditRequest,
+    NewJob,
+    OutputFormat,
+    Result,
+    Suspicion,
+    canonical_digest,
+    new_job_id,
+)
 
 SHA = "a" * 64
 
@@ -41,6 +50,9 @@ def request(**changes: Any) -> EditRequest:  # noqa: ANN401 - any field, wrong o
         ("size", "big"),
         ("size", "8x8"),
         ("size", "4097x64"),
+        ("quality", 0),
+        ("quality", 101),
+        ("quality", 90),  # of a PNG
     ],
 )
 def test_a_request_that_could_never_run_cannot_be_built(field: str, value: object) -> None:
@@ -48,6 +60,27 @@ def test_a_request_that_could_never_run_cannot_be_built(field: str, value: objec
         request(**{field: value})
 
     assert str(refused.value).startswith(field)
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"quality": 1, "format": OutputFormat.JPEG},
+        {"quality": 100, "format": OutputFormat.WEBP},
+        {"alpha": True},
+        {"alpha": True, "format": OutputFormat.WEBP},
+    ],
+)
+def test_a_file_can_be_asked_for_as_its_format_allows(choices: dict[str, Any]) -> None:
+    made = request(**choices)
+
+    assert made.content() != request().content()
+    assert made.parameters().items() >= choices.items()
+
+
+def test_a_jpeg_has_no_transparency() -> None:
+    with pytest.raises(InvalidRequest, match="alpha: JPEG has no transparency"):
+        request(alpha=True, format=OutputFormat.JPEG)
 
 
 def test_a_whole_number_is_the_same_scale() -> None:
@@ -105,3 +138,25 @@ def test_a_recorded_request_is_readable_though_a_limit_was_tightened() -> None:
 
     assert recorded.steps == 1
     assert EditRequest.recorded(**values) == request()
+
+
+def test_a_request_recorded_before_a_field_was_added_has_its_default() -> None:
+    recorded = EditRequest.recorded(pictures=(SHA,), instruction="make it red")
+
+    assert recorded == request()
+
+
+def test_a_result_reads_whatever_release_wrote_it() -> None:
+    old = {
+        "key": "k",
+        "sha256": SHA,
+        "bytes": 1,
+        "media_type": "image/png",
+        "width": 64,
+        "height": 48,
+    }
+    suspect = {"code": "black", "message": "no part is bright"}
+
+    assert Result.from_json(old).suspect is None
+    assert Result.from_json({**old, "suspect": suspect, "later": 1}).suspect == Suspicion(**suspect)
+    assert asdict(Result.from_json({**old, "suspect": suspect}))["suspect"] == suspect

@@ -698,3 +698,54 @@ def test_a_transparent_result_is_written_on_white() -> None:
     image = Image.new("RGBA", (SIDE, SIDE), (0, 0, 0, 0))
 
     assert first_pixel(pictures.encode(image, OutputFormat.PNG)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("output_format", [OutputFormat.PNG, OutputFormat.WEBP])
+def test_transparency_is_handed_back_at_the_pictures_size(output_format: OutputFormat) -> None:
+    alpha = Image.new("L", (20, 10))
+    alpha.paste(255, (0, 0, 10, 10))
+
+    data = pictures.encode(gradient(64, 32), output_format, alpha=alpha)
+    back = pictures.decode_all(data, name="x").alpha
+
+    assert back is not None
+    assert back.size == (64, 32)
+    assert (back.getpixel((4, 16)), back.getpixel((60, 16))) == (255, 0)
+
+
+def test_what_shows_through_is_no_part_of_the_colours() -> None:
+    shadow = Image.new("RGBA", (SIDE, SIDE), (40, 10, 0, 100))
+    laid = pictures.decode_all(saved(shadow, "PNG"), name="x")
+
+    data = pictures.encode(laid.picture, OutputFormat.PNG, alpha=laid.alpha)
+    back = Image.open(BytesIO(data))
+    pixel = back.getpixel((0, 0))
+
+    assert isinstance(pixel, tuple)
+    assert all(abs(a - b) <= 3 for a, b in zip(pixel, (40, 10, 0, 100), strict=True))
+    assert pictures.decode(data, name="x").tobytes() == laid.picture.tobytes()
+
+
+def test_the_transparency_is_upright_too() -> None:
+    stored = Image.new("RGBA", (64, 32), (0, 0, 0, 255))
+    stored.putpixel((0, 0), (0, 0, 0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+
+    alpha = pictures.decode_all(saved(stored, "PNG", exif=exif), name="x").alpha
+
+    assert alpha is not None
+    assert alpha.size == (32, 64)
+    assert (alpha.getpixel((31, 0)), alpha.getpixel((0, 0))) == (0, 255)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_where_nothing_is_transparent_there_is_no_alpha(mode: str) -> None:
+    data = saved(gradient().convert(mode), "PNG")
+
+    assert pictures.decode_all(data, name="x").alpha is None
+
+
+def test_a_jpeg_with_transparency_cannot_be_written() -> None:
+    with pytest.raises(ValueError, match="JPEG has no transparency"):
+        pictures.encode(gradient(), OutputFormat.JPEG, alpha=Image.new("L", (SIDE, SIDE)))

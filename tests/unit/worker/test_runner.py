@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
+from io import BytesIO
 from threading import Event, Thread
+from typing import Any
 
 import pytest
+from PIL import Image
 
+from jobs import pictures
 from jobs.errors import (
     FailureClass,
     OutOfResources,
@@ -15,7 +20,7 @@ from jobs.errors import (
     Transient,
     WorkerFatal,
 )
-from jobs.model import EditRequest, Job, Lease, Order, input_key, output_key
+from jobs.model import EditRequest, Job, Lease, Order, OutputFormat, input_key, output_key
 from jobs.states import JobState
 from jobs.testing import MemoryLedger
 from tests.conformance.scenes import DIGEST, Clock
@@ -54,9 +59,78 @@ def test_the_seconds_of_each_stage_are_on_the_attempt_s_record() -> None:
     bench.run(lease)
 
     (attempt,) = bench.ledger.attempts(lease.job.id)
-    stages = {"fetch", "decode", "wait", "card", "encode", "upload", "total"}
+    stages = {"fetch", "decode", "wait", "card", "judge", "encode", "upload", "total"}
     assert attempt.timings is not None
     assert attempt.timings.keys() == stages
+
+
+def finished(bench: Bench, **choices: Any) -> Job:  # noqa: ANN401 - of the request
+    one = new()
+    lease = bench.lease(replace(one, request=replace(one.request, **choices)))
+    assert bench.run(lease) is Verdict.SUCCEEDED
+    return bench.job(lease)
+
+
+def test_a_suspect_picture_is_announced_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench()
+    monkeypatch.setattr(bench.engine, "edit", lambda *_, **__: Image.new("RGB", (32, 24)))
+
+    with caplog.at_level(logging.INFO):
+        job = finished(bench)
+
+    (line,) = [one for one in caplog.records if one.message == "attempt_finished"]
+    assert job.result is not None
+    assert job.result.suspect is not None
+    assert job.result.suspect.code == vars(line)["suspect"] == "black"
+    assert bench.artifacts.exists(job.result.key)
+
+
+def test_a_picture_that_nothing_speaks_against_is_not_suspect() -> None:
+    job = finished(Bench())
+
+    assert job.result is not None
+    assert job.result.suspect is None
+
+
+def test_the_sources_transparency_is_handed_back_where_asked() -> None:
+    bench = Bench()
+    source = Image.new("RGBA", (32, 24), (200, 30, 30, 255))
+    source.paste((0, 0, 0, 0), (0, 0, 16, 24))
+    file = BytesIO()
+    source.save(file, "PNG")
+    bench.artifacts.put(input_key("default", DIGEST), file.getvalue(), media_type="image/png")
+
+    def alpha(**choices: Any) -> Image.Image | None:  # noqa: ANN401
+        result = finished(bench, **choices).result
+        assert result is not None
+        return pictures.decode_all(bench.artifacts.get(result.key), name="x").alpha
+
+    cut = alpha(alpha=True, size="64x48")
+    assert cut is not None
+    assert cut.size == (64, 48)
+    assert (cut.getpixel((4, 24)), cut.getpixel((60, 24))) == (0, 255)
+    assert alpha(alpha=False) is None
+
+
+def test_a_source_without_transparency_has_none_to_hand_back() -> None:
+    bench = Bench()
+    result = finished(bench, alpha=True).result
+
+    assert result is not None
+    assert pictures.decode_all(bench.artifacts.get(result.key), name="x").alpha is None
+
+
+def test_a_lower_quality_makes_a_smaller_file() -> None:
+    bench = Bench()
+    sizes = []
+    for quality in (None, 5):
+        result = finished(bench, format=OutputFormat.JPEG, quality=quality, seed=1).result
+        assert result is not None
+        sizes.append(result.bytes)
+
+    assert sizes[1] < sizes[0]
 
 
 def test_an_attempt_writes_one_line_with_its_verdict(caplog: pytest.LogCaptureFixture) -> None:
