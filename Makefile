@@ -53,6 +53,13 @@ eval-tiny: $(STAMP) ## the share of right edits of models/tiny (build/bench/tiny
 bench-queue: $(STAMP) ## jobs per second in and out, beside other queues (build/bench/queue.json)
 	@$(BIN)/python -m benchmarks.queue
 
+.PHONY: bench-worker
+bench-worker: $(STAMP) ## how busy simulated cards are kept (build/bench/worker.json)
+	@$(BIN)/python -m benchmarks.worker
+
+.PHONY: bench
+bench: bench-queue bench-worker ## both
+
 .PHONY: check
 check: $(STAMP) ## ruff, mypy, import rules
 	@$(BIN)/ruff check .

@@ -1,0 +1,85 @@
+"""A simulated card that keeps a record of when it was held, and a bucket that is farther away."""
+
+from __future__ import annotations
+
+import json
+import resource
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from PIL import Image
+
+from jobs.model import EditRequest, ServedModel
+from worker.engine.base import OnStep
+from worker.engine.fake import FAKE_MODEL
+
+AWAY: Final = 0.02  # seconds, each way
+STEPS: Final = 10
+
+
+class SleepingCard:
+    """An engine whose edit takes ``seconds`` and none of the CPU's time."""
+
+    model: ServedModel = FAKE_MODEL
+
+    def __init__(self, name: str, seconds: float, record: Path) -> None:
+        self.card = name
+        self._seconds = seconds
+        self._record = record
+        self._held: list[tuple[float, float]] = []
+        self._cpu_before = 0.0  #: of starting up
+
+    def warm_up(self) -> None:
+        """Nothing is ever cold here."""
+
+    def edit(
+        self, pictures: Sequence[Image.Image], _request: EditRequest, *, seed: int, on_step: OnStep
+    ) -> Image.Image:
+        if not self._held:
+            self._cpu_before = _cpu_s()
+        began = time.time()
+        for step in range(1, STEPS + 1):
+            wait(self._seconds / STEPS)
+            on_step(step, STEPS)
+        self._held.append((began, time.time()))
+        return pictures[0].transpose(Image.Transpose.FLIP_LEFT_RIGHT) if seed % 2 else pictures[0]
+
+    def close(self) -> None:
+        """Write down when the card was held, and what the process cost since its first job."""
+        record = {
+            "held": self._held,
+            "cpu_s": _cpu_s() - self._cpu_before,
+            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        self._record.write_text(json.dumps(record))
+
+
+class Away:
+    """A store whose every call takes ``AWAY`` longer on its way there, and back."""
+
+    def __init__(self, store: Any) -> None:  # noqa: ANN401 - any artifact store
+        self._store = store
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        call = getattr(self._store, name)
+
+        def away(*arguments: object, **named: object) -> Any:  # noqa: ANN401 - as the store's
+            wait(AWAY)
+            try:
+                return call(*arguments, **named)
+            finally:
+                wait(AWAY)
+
+        return away
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def wait(seconds: float) -> None:
+    threading.Event().wait(seconds)
