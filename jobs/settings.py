@@ -69,6 +69,9 @@ class ProducerSettings(Settings):
     tenant: str = DEFAULT_TENANT
     model: str = DEFAULT_MODEL
     profile: str = "quality"
+    tokenizer: Path | None = Field(
+        default=None, description="the model's tokenizer.json, to count instructions with"
+    )
 
 
 def _redacted(value: object) -> object:

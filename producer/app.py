@@ -15,7 +15,7 @@ import click
 from producer.bootstrap import Initialised, connect, init
 from producer.client import Client
 from producer.entries import Entry
-from producer.exits import exit_code, summary, tell_errors
+from producer.exits import exit_code, summary, suspects, tell_errors
 from producer.tables import echo_json, entry_json, show_entries
 
 
@@ -48,6 +48,7 @@ class App:
                 show_entries(entries)
             tell_errors(entries)
             self.say(summary(entries, waited=waited))
+            self.say(suspects(entries) if waited else "")
         if code := exit_code(entries, waited=waited):
             click.get_current_context().exit(code)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jobs.tokens import counter_of
 from producer.client import Client
 
 # Drivers and pydantic are imported where they are used: ``import producer`` stays cheap.
@@ -27,6 +28,7 @@ def connect(settings: ProducerSettings | None = None) -> Client:
     from jobs.settings import ProducerSettings  # noqa: PLC0415
 
     settings = settings or ProducerSettings.load()
+    count_tokens = counter_of(settings.tokenizer) if settings.tokenizer else None
     services = connect_services(settings)
     return Client(
         ledger=services.ledger,
@@ -35,6 +37,7 @@ def connect(settings: ProducerSettings | None = None) -> Client:
         tenant=settings.tenant,
         model=settings.model,
         profile=settings.profile,
+        count_tokens=count_tokens,
         on_close=services.close,
     )
 

@@ -156,20 +156,24 @@ def cancel(app: App, ids: tuple[str, ...], batch: str | None) -> None:
 @cli.command("list")
 @click.option("--state", type=click.Choice([one.value for one in JobState]))
 @click.option("--failed", is_flag=True, help="The same as --state failed.")
+@click.option("--suspect", is_flag=True, help="Those whose picture a person should look at.")
 @options.batch
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
 @options.as_json
 @click.pass_obj
-def list_jobs(app: App, *, state: str | None, failed: bool, batch: str | None, limit: int) -> None:
+def list_jobs(  # noqa: PLR0913 - click hands each option over by name
+    app: App, *, state: str | None, failed: bool, suspect: bool, batch: str | None, limit: int
+) -> None:
     """List jobs, newest first.
 
     \b
     packshot list --failed --limit 20
+    packshot list --suspect --batch spring
     packshot list --batch spring --json | jq .metadata.sku
     """
     wanted = JobState.FAILED if failed else JobState(state) if state else None
     with app.connect() as client:
-        where = JobFilter(tenant=client.tenant, state=wanted, batch=batch)
+        where = JobFilter(tenant=client.tenant, state=wanted, batch=batch, suspect=suspect)
         entries = [entry_of(job) for job in client.list(where, limit=limit)]
     app.answer(entries)
 
@@ -243,7 +247,7 @@ def history(app: App, job: str) -> None:
 @options.as_json
 @click.pass_obj
 def show_report(app: App, batch: str | None) -> None:
-    """Sum up jobs: states, failures by class, times.
+    """Sum up jobs: states, failures by class, suspect pictures by reason, times.
 
     Of a batch, or of the newest 1,000 jobs.
 

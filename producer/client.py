@@ -31,6 +31,7 @@ from jobs.model import (
 )
 from jobs.reconciler import Reconciler
 from jobs.states import JobState
+from jobs.tokens import Count, check_tokens
 from producer.dispatching import Nudger
 from producer.inputs import Inputs, Picture
 
@@ -60,6 +61,8 @@ class Edit:
     negative: str | None = None
     size: str = "auto"
     format: OutputFormat = OutputFormat.PNG
+    quality: int | None = None
+    alpha: bool = False
     idempotency_key: str | None = None
     salt: str = ""
     batch: str | None = None
@@ -73,7 +76,16 @@ class Edit:
 
 
 #: Fields of ``Edit`` that go into the request, and those that say how to treat the job.
-REQUEST: Final = ("seed", "steps", "true_cfg_scale", "negative", "size", "format")
+REQUEST: Final = (
+    "seed",
+    "steps",
+    "true_cfg_scale",
+    "negative",
+    "size",
+    "format",
+    "quality",
+    "alpha",
+)
 TREATMENT: Final = (
     "idempotency_key",
     "salt",
@@ -91,7 +103,7 @@ TREATMENT: Final = (
 class Client:
     """Submits edits and asks about them.  Thread-safe.  Close it, or use ``with``."""
 
-    def __init__(  # noqa: PLR0913 - three ports and three defaults, by name
+    def __init__(  # noqa: PLR0913 - three ports, three defaults and two helpers, by name
         self,
         *,
         ledger: Ledger,
@@ -100,6 +112,7 @@ class Client:
         tenant: str = DEFAULT_TENANT,
         model: str = DEFAULT_MODEL,
         profile: str = "quality",
+        count_tokens: Count | None = None,
         on_close: Callable[[], None] | None = None,
     ) -> None:
         self.ledger = ledger
@@ -107,6 +120,7 @@ class Client:
         self.tenant = tenant
         self.model = model
         self.profile = profile
+        self._count_tokens = count_tokens
         self._on_close = on_close
         self._inputs = Inputs(ledger, artifacts, tenant)
         self._nudger = Nudger(ledger, Reconciler(ledger=ledger, dispatcher=dispatcher))
@@ -175,22 +189,26 @@ class Client:
             raise InvalidRequest(
                 f"pictures: 1 to {MAX_PICTURES}, got {len(edit.pictures)} ({names})"
             )
-        request: dict[str, Any] = {name: getattr(edit, name) for name in REQUEST}
         # Everything that can be wrong without the pictures is said before they are sent.
-        EditRequest(pictures=("0" * 64,), instruction=edit.instruction, **request)
+        request = self._request(edit)
         digests = tuple(self._inputs.store(picture) for picture in edit.pictures)
         treatment: dict[str, Any] = {name: getattr(edit, name) for name in TREATMENT}
-        return NewJob(
-            request=EditRequest(
-                pictures=digests,
-                instruction=edit.instruction,
-                model=edit.model or self.model,
-                profile=edit.profile or self.profile,
-                **request,
-            ),
-            tenant=self.tenant,
-            **treatment,
+        return NewJob(request=replace(request, pictures=digests), tenant=self.tenant, **treatment)
+
+    def _request(self, edit: Edit) -> EditRequest:
+        """Its pictures are still none.  Raises ``InvalidRequest``."""
+        request = EditRequest(
+            pictures=("0" * 64,),
+            instruction=edit.instruction,
+            model=edit.model or self.model,
+            profile=edit.profile or self.profile,
+            **{name: getattr(edit, name) for name in REQUEST},
         )
+        if self._count_tokens is not None:
+            for what in ("instruction", "negative"):
+                text = getattr(request, what) or ""
+                check_tokens(request.model, what, text, self._count_tokens)
+        return request
 
     def _record(
         self, prepared: Sequence[NewJob | JobsError]
@@ -245,6 +263,11 @@ class Client:
 
     def counts(self, *, batch: str | None = None) -> dict[JobState, int]:
         return self.ledger.counts(JobFilter(tenant=self.tenant, batch=batch))
+
+    def suspects(self, *, batch: str | None = None) -> int:
+        """How many pictures a person should look at."""
+        where = JobFilter(tenant=self.tenant, batch=batch, suspect=True)
+        return sum(self.ledger.counts(where).values())
 
     def wait(self, job_id: JobId, *, timeout: timedelta | None = None) -> Job:
         """Return the finished job.  Raises ``Timeout``; the job goes on all the same."""

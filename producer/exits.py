@@ -107,6 +107,20 @@ def summary(entries: Sequence[Entry], *, waited: bool) -> str:
     return ", ".join([f"{number} of {len(entries)} {what}", *others])
 
 
+def suspects(entries: Sequence[Entry]) -> str:
+    """Which of the pictures a person should look at; empty if none."""
+    found = [
+        (entry.job.id, entry.job.result.suspect.code)
+        for entry in entries
+        if entry.job and entry.job.result and entry.job.result.suspect
+    ]
+    if not found:
+        return ""
+    count, reasons = len(dict(found)), ", ".join(dict.fromkeys(code for _, code in found))
+    those = "1 picture looks" if count == 1 else f"{count:,} pictures look"
+    return f"{those} wrong ({reasons}); to see which: packshot list --suspect"
+
+
 def _verdict(entry: Entry, *, waited: bool) -> str:
     job = entry.job
     if job is None:

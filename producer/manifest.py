@@ -4,8 +4,9 @@
     image,image2,image3,instruction,sku,…
 
 Only ``image`` is needed.  ``model``, ``profile``, ``seed``, ``steps``, ``cfg``, ``negative``,
-``size``, ``format``, ``priority`` and ``key`` go before the options of the command line; any
-other column becomes metadata.  Relative paths are relative to the manifest.
+``size``, ``format``, ``quality``, ``alpha`` (yes or no), ``priority`` and ``key`` go before the
+options of the command line; any other column becomes metadata.  Relative paths are relative to
+the manifest.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ IMAGES: Final = ("image", "image2", "image3")
 #: What looks like one of them must be one: as metadata, a fourth picture would be lost in silence.
 _IMAGE: Final = re.compile(r"image[ _-]?[0-9]+")
 INSTRUCTION: Final = "instruction"
+#: As people and spreadsheets answer.
+_ANSWERS: Final = {
+    **dict.fromkeys(("yes", "true", "1", "是"), True),
+    **dict.fromkeys(("no", "false", "0", "否"), False),
+}
 LONGEST_CELL: Final = 1_000_000  # characters; the csv module's own limit is 131,072
 
 
@@ -228,6 +234,8 @@ FIELDS: Final[Mapping[str, tuple[str, Callable[[str], object], str]]] = {
     "negative": ("negative", str, "text"),
     "size": ("size", str, "a size"),
     "format": ("format", lambda text: OutputFormat(text.lower()), "png, jpeg or webp"),
+    "quality": ("quality", int, "a whole number"),
+    "alpha": ("alpha", lambda text: _ANSWERS[text.lower()], "yes or no"),
     "priority": ("priority", lambda text: Priority[text.upper()], "bulk, normal or interactive"),
     "key": ("idempotency_key", str, "text"),
 }

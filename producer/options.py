@@ -86,6 +86,8 @@ _SUBMIT: Final = (
         type=click.Choice([one.value for one in OutputFormat]),
         help="Default: what -o FILE is named, else png.",
     ),
+    click.option("--quality", type=int, help="1 to 100, of JPEG and WebP; default: 95."),
+    click.option("--alpha", is_flag=True, help="Keep the photograph's transparency."),
     click.option(
         "--priority",
         type=click.Choice([one.name.lower() for one in Priority]),

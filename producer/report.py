@@ -40,11 +40,12 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """``counts`` are exact; failures and times are of the ``looked_at`` newest jobs."""
+    """``counts`` are exact; the rest is of the ``looked_at`` newest jobs."""
 
     counts: Mapping[JobState, int]
     looked_at: int
     failures: Mapping[str, int]  #: class/code → jobs
+    suspects: Mapping[str, int]  #: reason → pictures that a person should look at
     times: Mapping[str, Spread | None]
 
     def as_json(self) -> dict[str, Any]:
@@ -52,6 +53,7 @@ class Report:
             "counts": {state.value: self.counts.get(state, 0) for state in JobState},
             "looked_at": self.looked_at,
             "failures": dict(self.failures),
+            "suspects": dict(self.suspects),
             "seconds": {name: asdict(one) if one else None for name, one in self.times.items()},
         }
 
@@ -63,6 +65,7 @@ def report(client: Client, batch: str | None = None) -> Report:
         counts=client.counts(batch=batch),
         looked_at=len(jobs),
         failures=_failures(jobs),
+        suspects=_suspects(jobs),
         times=_times(jobs),
     )
 
@@ -73,11 +76,12 @@ def show(found: Report) -> None:
     for state in JobState:
         states.add_row(state_text(state), Text(f"{found.counts.get(state, 0):,}"))
     screen.print(states)
-    if found.failures:
-        failures = plain_table("failure", "jobs")
-        for reason, count in found.failures.items():
-            failures.add_row(Text(reason), Text(str(count)))
-        screen.print(Text(), failures, sep="\n")
+    for what, reasons in (("failure", found.failures), ("suspect", found.suspects)):
+        if reasons:
+            table = plain_table(what, "jobs")
+            for reason, count in reasons.items():
+                table.add_row(Text(reason), Text(f"{count:,}"))
+            screen.print(Text(), table, sep="\n")
     if any(found.times.values()):
         screen.print(Text(), _table(found), sep="\n")
 
@@ -97,6 +101,11 @@ def _failures(jobs: Sequence[Job]) -> dict[str, int]:
         for job in jobs
         if job.state is JobState.FAILED and job.failure
     )
+    return dict(reasons.most_common())
+
+
+def _suspects(jobs: Sequence[Job]) -> dict[str, int]:
+    reasons = Counter(job.result.suspect.code for job in jobs if job.result and job.result.suspect)
     return dict(reasons.most_common())
 
 

@@ -41,6 +41,8 @@ class Options(TypedDict):
     negative: str | None
     size: str
     format: str | None
+    quality: int | None
+    alpha: bool
     priority: str
     batch: str | None
     key: str | None
@@ -87,6 +89,8 @@ def template(options: Options) -> Edit:
         negative=options["negative"],
         size=options["size"],
         format=OutputFormat(chosen) if chosen else OutputFormat.PNG,
+        quality=options["quality"],
+        alpha=options["alpha"],
         idempotency_key=options["key"],
         salt=secrets.token_hex(8) if options["again"] else "",
         batch=options["batch"] or fresh_batch(),

@@ -156,6 +156,8 @@ def _note(entry: Entry) -> str:
         return printable(str(entry.file))
     if job is not None and job.failure is not None:
         return printable(f"{job.failure.failure_class.value}: {job.failure.message}")
+    if job is not None and job.result is not None and job.result.suspect is not None:
+        return printable(f"suspect: {job.result.suspect.message}")
     if job is not None and job.cancel_requested_at and not job.state.is_final:
         return "cancel asked for"
     return "was there already" if entry.created is False else ""
@@ -163,7 +165,11 @@ def _note(entry: Entry) -> str:
 
 def _details(job: Job) -> dict[str, str]:
     request, failure, result = job.request, job.failure, job.result
-    options = {name: value for name, value in request.parameters().items() if value is not None}
+    parameters = request.parameters().items()
+    options = {
+        name: value for name, value in parameters if value is not None and value is not False
+    }
+    suspicion = result.suspect if result else None
     return {
         "id": str(job.id),
         "state": f"{job.state.value} {job.progress:.0%}"
@@ -183,6 +189,7 @@ def _details(job: Job) -> dict[str, str]:
         "cancel": "asked for" if job.cancel_requested_at and not job.state.is_final else "",
         "failure": f"{failure.failure_class.value}: {failure.message}" if failure else "",
         "result": f"{result.width}×{result.height}, {result.bytes:,} bytes" if result else "",
+        "suspect": f"{suspicion.code}: {suspicion.message}" if suspicion else "",
         "expires": _when(job.expires_at),
     }
 

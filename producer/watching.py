@@ -33,6 +33,7 @@ class Snapshot:
     """The ledger at one moment; of one batch, or of all the tenant's jobs."""
 
     counts: Mapping[JobState, int]
+    suspects: int  #: pictures that a person should look at
     running: Sequence[Job]
     newest: Sequence[Job]
 
@@ -43,6 +44,7 @@ class Snapshot:
     def as_json(self) -> dict[str, Any]:
         return {
             "counts": {state.value: self.counts.get(state, 0) for state in JobState},
+            "suspects": self.suspects,
             "running": [
                 {"id": str(job.id), "name": title(job), "progress": round(job.progress, 3)}
                 for job in self.running
@@ -85,6 +87,7 @@ def _snapshot(client: Client, batch: str | None) -> Snapshot:
     running = JobFilter(tenant=client.tenant, batch=batch, state=JobState.RUNNING)
     return Snapshot(
         counts=client.counts(batch=batch),
+        suspects=client.suspects(batch=batch),
         running=client.list(running, limit=RUNNING),
         newest=client.list(where, limit=NEWEST),
     )
@@ -105,12 +108,14 @@ def _on_change(
 
 def _line(snapshot: Snapshot) -> str:
     counts = counted(snapshot.counts)
+    if snapshot.suspects:
+        counts += f"  suspect {snapshot.suspects}"
     running = "  ".join(f"{job.id} {job.progress:.0%}" for job in snapshot.running)
     return f"{counts}  | {running}" if running else counts
 
 
 def _picture(snapshot: Snapshot) -> RenderableType:
-    parts: list[RenderableType] = [_counts(snapshot.counts)]
+    parts: list[RenderableType] = [_counts(snapshot)]
     if snapshot.running:
         parts += [Text(), _running(snapshot.running)]
     if snapshot.newest:
@@ -118,11 +123,14 @@ def _picture(snapshot: Snapshot) -> RenderableType:
     return Group(*parts)
 
 
-def _counts(counts: Mapping[JobState, int]) -> Text:
+def _counts(snapshot: Snapshot) -> Text:
     text = Text()
     for state in JobState:
         text.append(f"{state.value} ", style=STYLES[state])
-        text.append(f"{counts.get(state, 0):,}   ", style="bold")
+        text.append(f"{snapshot.counts.get(state, 0):,}   ", style="bold")
+    if snapshot.suspects:
+        text.append("suspect ", style="yellow")
+        text.append(f"{snapshot.suspects:,}", style="bold")
     return text
 
 

@@ -76,10 +76,14 @@ def submit(
 
 
 @edits.get("", response_model=EditPage, responses=declared(422, 503))
-def list_edits(
+def list_edits(  # noqa: PLR0913 - each is a field of the query
+    *,
     client: Caller,
     state: JobState | None = None,
     batch: Annotated[str | None, Query(pattern=STORABLE)] = None,
+    suspect: Annotated[
+        bool, Query(description="`true`: only those whose picture a person should look at.")
+    ] = False,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     before: Annotated[UUID | None, Query(description="Older than this edit.")] = None,
 ) -> JSONResponse:
@@ -88,6 +92,7 @@ def list_edits(
         tenant=client.tenant,
         state=state,
         batch=batch,
+        suspect=suspect,
         before=JobId(before) if before else None,
     )
     # A response of our own: the framework would spell instants its own way.

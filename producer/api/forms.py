@@ -52,6 +52,12 @@ class EditForm(BaseModel):
     negative: str | None = Field(default=None, description="What the picture must not show.")
     size: str = Field(default="auto", description="`auto`, `source` or `WIDTHxHEIGHT`.")
     format: OutputFormat = OutputFormat.PNG
+    quality: int | None = Field(
+        default=None, description=f"1 to 100, of JPEG and WebP; left out: {pictures.QUALITY}."
+    )
+    alpha: bool = Field(
+        default=False, description="Hand the picture's transparency back (PNG and WebP)."
+    )
     priority: Literal["bulk", "normal", "interactive"] = "normal"
     batch: str | None = Field(default=None, description="A name to list by.")
     metadata: Json[dict[str, str]] = Field(

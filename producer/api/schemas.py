@@ -35,6 +35,8 @@ SUCCEEDED: Final[dict[str, Any]] = {
     "negative": None,
     "size": "auto",
     "format": "png",
+    "quality": None,
+    "alpha": False,
     "tenant": "default",
     "batch": "spring",
     "priority": "normal",
@@ -51,6 +53,7 @@ SUCCEEDED: Final[dict[str, Any]] = {
         "media_type": "image/png",
         "width": 1024,
         "height": 1024,
+        "suspect": None,
         "url": "https://s3.example/packshot/default/outputs/…?X-Amz-Signature=…",
         "url_expires_at": "2026-03-02T10:15:07.120+00:00",
     },
@@ -68,6 +71,13 @@ SUCCEEDED: Final[dict[str, Any]] = {
 }
 
 
+class Suspect(BaseModel):
+    code: str = Field(
+        description="`nan`, `black`, `flat`, `unchanged` or `changed_all_over`; more may follow."
+    )
+    message: str
+
+
 class StoredResult(BaseModel):
     key: str = Field(description="Where it lies in the bucket.")
     sha256: str
@@ -75,6 +85,7 @@ class StoredResult(BaseModel):
     media_type: str
     width: int
     height: int
+    suspect: Suspect | None = Field(description="Why a person should look at the picture.")
 
 
 class LinkedResult(StoredResult):
@@ -110,6 +121,8 @@ class ListedEdit(BaseModel):
     negative: str | None
     size: str
     format: OutputFormat
+    quality: int | None
+    alpha: bool
     tenant: str
     batch: str | None
     priority: Literal["bulk", "normal", "interactive"]

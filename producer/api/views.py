@@ -46,7 +46,8 @@ def page_json(jobs: list[Job], where: JobFilter, *, limit: int) -> dict[str, Any
     shown = jobs[:limit]
     older = None
     if len(jobs) > limit:
-        asked = {"state": where.state, "batch": where.batch}
+        suspect = "true" if where.suspect else None
+        asked = {"state": where.state, "batch": where.batch, "suspect": suspect}
         query = {name: value for name, value in asked.items() if value is not None}
         older = f"/v1/edits?{urlencode({**query, 'limit': limit, 'before': shown[-1].id})}"
     return {"edits": [listed_json(job) for job in shown], "next": older}

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.errors import BadSettings, InvalidRequest
 from jobs.model import DEFAULT_MODEL, EditRequest
-from jobs.tokens import check_tokens, counter_of, fewest_tokens
+from jobs.tokens import WINDOWS, check_tokens, counter_of, fewest_tokens
+from worker.engine.diffusers.models import MODELS
 
 TINY = Path(__file__).parents[3] / "models/tiny/tokenizer/tokenizer.json"
 count = counter_of(TINY)
 
 
+@settings(deadline=None)
 @given(
     st.one_of(
         st.text(max_size=200),
@@ -36,7 +39,7 @@ def test_runs_of_letters_and_single_digits_count(text: str, fewest: int) -> None
 
 @pytest.mark.parametrize("field", ["instruction", "negative"])
 def test_a_text_that_is_certainly_too_long_makes_no_request(field: str) -> None:
-    words = {"instruction": "red", field: "a b " * 500}
+    words: dict[str, Any] = {"instruction": "red", field: "a b " * 500}
 
     with pytest.raises(InvalidRequest, match=f"{field}: at most 955 tokens, got 1000 or more"):
         EditRequest(pictures=("0" * 64,), **words)
@@ -45,6 +48,12 @@ def test_a_text_that_is_certainly_too_long_makes_no_request(field: str) -> None:
 def test_what_may_fit_is_left_to_the_worker() -> None:
     EditRequest(pictures=("0" * 64,), instruction="杯" * 2_000)
     EditRequest(pictures=("0" * 64,), instruction="1" * 955)
+
+
+def test_the_limit_is_the_engines() -> None:
+    for row in MODELS.values():
+        window = [most for name, most in WINDOWS.items() if row.name.startswith(name)]
+        assert window in ([], [row.max_tokens]), row.name
 
 
 def test_a_model_with_another_tokenizer_is_left_to_its_worker() -> None:

@@ -46,6 +46,9 @@ def photo(colour: str = "white", *, size: tuple[int, int] = (64, 48), kind: str 
     return file.getvalue()
 
 
+BLACK: Final = model.Suspicion(code="black", message="no part is brighter than 3 of 255")
+
+
 class WorkedLedger(MemoryLedger):
     """``work`` is called whenever somebody asks for several jobs, as who waits for them does."""
 
@@ -107,7 +110,7 @@ class Shop:
         )
         self.ledger.renew(WORKER.id, [one])
 
-    def complete_next(self) -> Job | None:
+    def complete_next(self, suspect: model.Suspicion | None = None) -> Job | None:
         lease = self.claim()
         if lease is None:
             return None
@@ -121,6 +124,7 @@ class Shop:
             media_type="image/png",
             width=64,
             height=48,
+            suspect=suspect,
         )
         return self.ledger.complete(lease, made, timings={})
 

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from jobs.model import Lease, new_job_id
 from jobs.states import JobState
-from tests.unit.producer.shop import FAILURE, WORKER, Shop, left_in, picture_of, turns
+from tests.unit.producer.shop import BLACK, FAILURE, WORKER, Shop, left_in, picture_of, turns
 
 UNKNOWN = str(new_job_id())
 
@@ -190,6 +192,28 @@ def test_list_finds_by_state_and_batch(shop: Shop) -> None:
     assert shop.json("list", "--batch", "other") == []
 
 
+def test_list_finds_suspect_pictures_and_says_why(shop: Shop) -> None:
+    ids = shop.submitted("red", "blue")
+    shop.complete_next(BLACK)
+    shop.complete_next()
+    (found,) = shop.json("list", "--suspect")
+
+    assert (found["id"], found["state"]) == (ids[0], "succeeded")
+    assert found["result"]["suspect"] == {"code": "black", "message": BLACK.message}
+    assert shop.run("status", ids[0]).stdout.endswith(f"\tsuspect: {BLACK.message}\n")
+    assert shop.json("list", "--suspect", "--batch", "other") == []
+
+
+def test_who_waits_is_told_of_a_suspect_picture_that_is_saved(shop: Shop, tmp_path: Path) -> None:
+    shop.submitted("red", "blue")
+    shop.ledger.work = turns(partial(shop.complete_next, BLACK), shop.complete_next)
+    result = shop.run("wait", "--batch", "before", "-o", tmp_path)
+
+    assert result.exit_code == 0
+    assert len(left_in(tmp_path)) == 2
+    assert "1 picture looks wrong (black); to see which: packshot list --suspect" in result.stderr
+
+
 # ---- watch
 
 
@@ -220,6 +244,14 @@ def by_steps(shop: Shop) -> Callable[[], object]:
         shop.complete_next()
 
     return turns(claim, lambda: shop.step(leases[0], 2, 4), lambda: None, fail_and_complete)
+
+
+def test_watch_counts_suspect_pictures(shop: Shop) -> None:
+    shop.submitted("red")
+    shop.complete_next(BLACK)
+
+    assert shop.json("watch", "--once")[0]["suspects"] == 1
+    assert shop.run("watch", "--once").stdout.rstrip().endswith("cancelled 0  suspect 1")
 
 
 def test_watch_once_is_one_look_even_at_nothing(shop: Shop) -> None:
@@ -295,6 +327,16 @@ def test_report_sums_up_states_failures_and_times(shop: Shop) -> None:
     assert found["seconds"]["started to finished"]["median"] >= 0
     assert "permanent/bad_picture" in told
     assert "submitted to finished" in told
+
+
+def test_report_counts_suspect_pictures_by_reason(shop: Shop) -> None:
+    shop.submitted("red", "blue", "green")
+    for suspicion in (BLACK, BLACK, None):
+        shop.complete_next(suspicion)
+    (found,) = shop.json("report")
+
+    assert found["suspects"] == {"black": 2}
+    assert re.search(r"SUSPECT +JOBS\nblack +2", shop.run("report").stdout)
 
 
 def test_init_tells_schema_and_bucket(shop: Shop) -> None:

@@ -64,6 +64,7 @@ def test_references_go_with_each_photograph(shop: Shop, tmp_path: Path) -> None:
 def test_every_option_reaches_the_job(shop: Shop) -> None:
     options = (
         "--profile=fast --seed=7 --steps=9 --cfg=2.5 --negative=blur --size=64x64 --format=webp"
+        " --quality=80 --alpha"
         " --priority=bulk --batch=spring --key=k1 --metadata=sku=A-1 --metadata=name=mug"
         " --max-failures=5 --start-within=1h --run-limit=90s --keep-for=7d"
     )
@@ -74,6 +75,7 @@ def test_every_option_reaches_the_job(shop: Shop) -> None:
     assert (request.profile, request.seed, request.steps) == ("fast", 7, 9)
     assert (request.true_cfg_scale, request.negative, request.size) == (2.5, "blur", "64x64")
     assert (request.format, job.priority) == (OutputFormat.WEBP, Priority.BULK)
+    assert (request.quality, request.alpha) == (80, True)
     assert (job.batch, job.idempotency_key, job.max_failures) == ("spring", "k1", 5)
     assert job.metadata == {"sku": "A-1", "name": "mug"}
     assert job.start_by is not None

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from jobs.errors import InvalidRequest, JobNotFound, Timeout
 from jobs.model import Job, JobId, new_job_id
+from jobs.settings import ProducerSettings
 from producer import client as client_module
+from producer.bootstrap import connect
 from producer.client import Client, Edit
 from producer.inputs import Picture
 from tests.unit.producer.shop import WORKER, Shop, WorkedLedger, photo
@@ -73,6 +77,36 @@ def test_text_that_postgres_cannot_store_is_refused(client: Client, field: str, 
         client.submit(edit(**{"instruction": "x", field: text}))
     with pytest.raises(InvalidRequest, match="metadata 'sku': contains a NUL character"):
         client.submit(edit(metadata={"sku": text}))
+
+
+@pytest.mark.parametrize("field", ["instruction", "negative"])
+def test_with_a_tokenizer_what_is_too_long_is_refused_before_it_is_sent(
+    shop: Shop, field: str
+) -> None:
+    def count(text: str) -> int:
+        return len(text) // 2
+
+    client = Client(
+        ledger=shop.ledger,
+        artifacts=shop.artifacts,
+        dispatcher=shop.dispatcher,
+        count_tokens=count,
+    )
+    with pytest.raises(InvalidRequest, match=f"{field}: at most 955 tokens, got 999 or more"):
+        client.submit(edit(**{"instruction": "red", field: "杯" * 2_000}))
+
+    assert list(shop.artifacts.keys("default/")) == []
+
+
+def test_the_tokenizer_is_a_setting() -> None:
+    settings = ProducerSettings(
+        database_url=SecretStr("postgresql://a:b@127.0.0.1:9/p"),
+        redis_url=SecretStr("redis://:a@127.0.0.1:9/0"),
+        s3_url=SecretStr("http://a:b@127.0.0.1:9/p"),
+        tokenizer=Path(__file__).parents[3] / "models/tiny/tokenizer/tokenizer.json",
+    )
+    with connect(settings) as client, pytest.raises(InvalidRequest, match="at most 955 tokens"):
+        client.submit(edit("z" * 2_000))
 
 
 def test_history_of_an_unknown_job_is_not_found(client: Client) -> None:

@@ -61,13 +61,15 @@ def test_paths_are_relative_to_the_manifest() -> None:
 
 
 def test_each_known_column_goes_before_the_command_line() -> None:
-    header = "image,model,profile,seed,steps,cfg,negative,size,format,priority,key,instruction"
-    (entry,) = read(f"{header}\na.png,m,fast,7,8,2.5,blur,64x64,JPEG,Bulk,k1,再红一点\n")
+    header = "image,model,profile,seed,steps,cfg,negative,size,format,quality,alpha,priority,key"
+    cells = "a.png,m,fast,7,8,2.5,blur,64x64,JPEG,80,Yes,Bulk,k1"
+    (entry,) = read(f"{header},instruction\n{cells},再红一点\n")
     found = edit(entry)
 
     assert (found.model, found.profile, found.seed, found.steps) == ("m", "fast", 7, 8)
     assert (found.true_cfg_scale, found.negative, found.size) == (2.5, "blur", "64x64")
     assert (found.format, found.priority) == (OutputFormat.JPEG, Priority.BULK)
+    assert (found.quality, found.alpha) == (80, True)
     assert (found.idempotency_key, found.instruction) == ("k1", "再红一点")
     assert found.metadata == {"name": "a.png"}
 

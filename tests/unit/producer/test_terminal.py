@@ -9,7 +9,7 @@ from click.testing import Result
 from rich.console import Console
 
 from producer.tables import console
-from tests.unit.producer.shop import WORKER, Shop, photo
+from tests.unit.producer.shop import BLACK, WORKER, Shop, photo
 
 COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -49,6 +49,13 @@ def test_several_jobs_are_a_table(terminal: Shop) -> None:
     assert re.search(
         rf"{ids[0]} +failed +\[bold\]mug:smile:.jpg +[0-9.]+s +permanent: will not", told
     )
+
+
+def test_a_suspect_picture_is_told_with_its_reason(terminal: Shop) -> None:
+    (job,) = terminal.submitted("red")
+    terminal.complete_next(BLACK)
+
+    assert re.search(rf"suspect +black: {BLACK.message}", seen(terminal.run("status", job).stdout))
 
 
 def test_one_job_is_told_in_full(terminal: Shop) -> None:

@@ -22,6 +22,7 @@ from jobs.model import (
     Lease,
     Result,
     ServedModel,
+    Suspicion,
     WorkerInfo,
     new_job_id,
 )
@@ -60,7 +61,7 @@ class Hand:
         )
         self.ledger.renew(WORKER.id, [held])
 
-    def complete(self, job_id: str) -> Job:
+    def complete(self, job_id: str, *, suspect: Suspicion | None = None) -> Job:
         lease = self.claim(job_id)
         result = Result(
             key=ArtifactKey(f"default/outputs/{job_id}/{lease.attempt}.png"),
@@ -69,6 +70,7 @@ class Hand:
             media_type="image/png",
             width=64,
             height=48,
+            suspect=suspect,
         )
         return self.ledger.complete(lease, result, timings={})
 

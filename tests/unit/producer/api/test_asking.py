@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
-from jobs.model import JobId, new_job_id
+from jobs.model import JobId, Suspicion, new_job_id
 from jobs.testing import MemoryArtifacts, MemoryLedger
 from producer.api.views import answer
 from producer.client import LINK_FOR, Client
@@ -229,8 +229,30 @@ def test_a_list_may_ask_for_a_state(api: Downstream, hand: Hand) -> None:
     assert "url" not in one["result"]
 
 
+def test_a_list_may_ask_for_suspect_pictures(api: Downstream, hand: Hand) -> None:
+    made = [api.submit(instruction=f"edit {one}") for one in range(3)]
+    suspicion = Suspicion(code="flat", message="one colour")
+    for job_id in made[:2]:
+        hand.complete(job_id, suspect=suspicion)
+    hand.complete(made[2])
+    first = api.get("/v1/edits?suspect=true&limit=1").json()
+    rest = api.get(first["next"]).json()
+
+    found = [one for page in (first, rest) for one in page["edits"]]
+    assert [one["id"] for one in found] == made[1::-1]
+    assert found[0]["result"]["suspect"] == {"code": "flat", "message": "one colour"}
+    assert rest["next"] is None
+
+
 def test_a_list_refuses_what_it_cannot_mean(api: Downstream) -> None:
-    for query in ("state=done", "limit=0", "limit=501", "before=yesterday", "batch=a%00b"):
+    for query in (
+        "state=done",
+        "limit=0",
+        "limit=501",
+        "before=yesterday",
+        "batch=a%00b",
+        "suspect=x",
+    ):
         response = api.get(f"/v1/edits?{query}")
 
         assert response.status_code == 422, query

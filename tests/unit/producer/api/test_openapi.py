@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from jobs.model import Suspicion
 from producer.api.schemas import SUCCEEDED, EditPage, EditView, Problem
 from producer.client import Edit
 from tests.unit.producer.api.scenes import Downstream, Hand
@@ -65,7 +66,7 @@ def test_what_is_answered_is_what_is_described(
     api: Downstream, hand: Hand, described: dict[str, Any]
 ) -> None:
     done, failed, queued = (api.submit(instruction=one) for one in ("a", "b", "c"))
-    hand.complete(done)
+    hand.complete(done, suspect=Suspicion(code="flat", message="one colour"))
     hand.fail(failed)
     answers = [api.get(f"/v1/edits/{one}").json() for one in (done, failed, queued)]
 

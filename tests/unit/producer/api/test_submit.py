@@ -41,6 +41,8 @@ def test_every_choice_arrives(api: Downstream, memory: MemoryLedger) -> None:
         "negative": "blur",
         "size": "640x480",
         "format": "webp",
+        "quality": "80",
+        "alpha": "true",
         "priority": "bulk",
         "batch": "spring",
         "metadata": json.dumps({"sku": "杯-1"}),
@@ -50,8 +52,9 @@ def test_every_choice_arrives(api: Downstream, memory: MemoryLedger) -> None:
     body = api.post(**choices, **spans).json()
     job = memory.get(JobId(UUID(body["id"])))
 
-    numbers = {"seed": 7, "steps": 12, "true_cfg_scale": 2.5, "metadata": {"sku": "杯-1"}}
-    assert {name: body[name] for name in choices} == {**choices, **numbers}
+    numbers = {"seed": 7, "steps": 12, "true_cfg_scale": 2.5, "quality": 80, "alpha": True}
+    arrived = {**choices, **numbers, "metadata": {"sku": "杯-1"}}
+    assert {name: body[name] for name in choices} == arrived
     assert job.run_limit == timedelta(seconds=1.5)
     assert job.start_by is not None
     assert job.start_by - job.created_at == timedelta(minutes=1)
@@ -167,6 +170,22 @@ BAD: Final[dict[str, tuple[dict[str, Any], str, tuple[str, ...]]]] = {
     "no number": ({"true_cfg_scale": "nan"}, "invalid_request", ("true_cfg_scale: 1 to 20",)),
     "a strange size": ({"size": "huge"}, "invalid_request", ("size: auto, source",)),
     "a strange format": ({"format": "gif"}, "invalid_request", ("format:", "'webp'")),
+    "a PNG of some quality": ({"quality": "80"}, "invalid_request", ("quality: PNG loses",)),
+    "no such quality": (
+        {"quality": "101", "format": "jpeg"},
+        "invalid_request",
+        ("quality: 1 to 100, got 101",),
+    ),
+    "a transparent JPEG": (
+        {"alpha": "true", "format": "jpeg"},
+        "invalid_request",
+        ("alpha: JPEG has no transparency; ask for png or webp",),
+    ),
+    "too many tokens": (
+        {"instruction": "a b " * 500},
+        "invalid_request",
+        ("instruction: at most 955 tokens",),
+    ),
     "metadata that is a list": ({"metadata": "[]"}, "invalid_request", ("metadata:",)),
     "metadata of numbers": ({"metadata": '{"n":1}'}, "invalid_request", ("metadata.n:", "string")),
     "half a surrogate pair": ({"metadata": '{"n":"\\ud800"}'}, "invalid_request", ("metadata:",)),
