@@ -12,7 +12,6 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from email.parser import HeaderParser
 from hashlib import file_digest
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,12 +20,11 @@ from urllib.parse import unquote, urlsplit
 
 from envpack.node.errors import NotThere, NotTrusted, Unsuitable
 from envpack.pack.builders import Builder
+from envpack.pack.inventory import RECORD, canonical, conda_records, distributions, metadata
 from envpack.pack.lock import CondaPackage, Lock, Wheel
 from envpack.pack.process import ToolFailed, run
 from envpack.pack.spec import Spec
 
-#: In the prefix: spec, lock and builder, for whoever packs it or asks where it came from.
-RECORD: Final = "etc/packshot/environment.json"
 MAX_PREFIX: Final = 255  # characters of the placeholder that packages hold
 _SPACE: Final = re.compile(r"\s")
 
@@ -118,33 +116,10 @@ def _same(what: str, found: set[Any], locked: set[Any]) -> None:
             raise NotTrusted(f"{what}: {word}: {names}")
 
 
-def conda_records(prefix: Path) -> list[dict[str, Any]]:
-    """What conda notes of each package, by name."""
-    records = (json.loads(one.read_text("utf-8")) for one in (prefix / "conda-meta").glob("*.json"))
-    return sorted(records, key=lambda one: str(one["name"]))
-
-
-def distributions(prefix: Path) -> list[Path]:
-    """The ``*.dist-info`` folders of a prefix."""
-    return sorted((prefix / "lib").glob("python3.*/site-packages/*.dist-info"))
-
-
-def metadata(distribution: Path) -> dict[str, str]:
-    """The headers of a distribution; of those that are said twice, the first."""
-    text = (distribution / "METADATA").read_text("utf-8", errors="replace")
-    said = HeaderParser().parsestr(text)
-    return {key: str(said[key]) for key in said}
-
-
 def installed(prefix: Path) -> set[tuple[str, str]]:
     """(canonical name, version) of each distribution."""
     heads = map(metadata, distributions(prefix))
     return {(canonical(one["Name"]), one["Version"]) for one in heads}
-
-
-def canonical(name: str) -> str:
-    """https://packaging.python.org/en/latest/specifications/name-normalization/"""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 # ---- pip

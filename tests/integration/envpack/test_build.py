@@ -19,8 +19,9 @@ import pytest
 
 from envpack.node.errors import NotTrusted, Unsuitable
 from envpack.pack import build
-from envpack.pack.build import RECORD, Sources
+from envpack.pack.build import Sources
 from envpack.pack.builders import BUILDERS
+from envpack.pack.inventory import RECORD
 from envpack.pack.lock import Lock
 from envpack.pack.process import ToolFailed
 from envpack.pack.spec import Spec
