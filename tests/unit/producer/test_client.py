@@ -102,7 +102,7 @@ def test_the_tokenizer_is_a_setting() -> None:
     settings = ProducerSettings(
         database_url=SecretStr("postgresql://a:b@127.0.0.1:9/p"),
         redis_url=SecretStr("redis://:a@127.0.0.1:9/0"),
-        s3_url=SecretStr("http://a:b@127.0.0.1:9/p"),
+        s3_url=SecretStr("http://a:b@127.0.0.1:9/packshot"),
         tokenizer=Path(__file__).parents[3] / "models/tiny/tokenizer/tokenizer.json",
     )
     with connect(settings) as client, pytest.raises(InvalidRequest, match="at most 955 tokens"):

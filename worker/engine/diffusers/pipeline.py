@@ -28,7 +28,7 @@ from worker.engine.diffusers.placement import Placement
 from worker.engine.diffusers.placing import place
 from worker.engine.diffusers.precision import to_fp8
 from worker.engine.diffusers.profiles import LORA_FOLDER, Load, Precision
-from worker.engine.diffusers.repairs import drop_head, pass_token_types
+from worker.engine.diffusers.repairs import drop_head, mark_not_finite, pass_token_types
 
 LIBRARIES: Final = ("diffusers", "transformers")
 MIB: Final = 1024**2
@@ -125,6 +125,7 @@ def make_ready(
     check_contract(pipeline, row)
     if row.sees_pictures:
         pass_token_types(pipeline.text_encoder)
+    mark_not_finite(pipeline)
     place(pipeline, placement, device)
     check_positions(pipeline, row)
 

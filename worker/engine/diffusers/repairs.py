@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import torch
 
+from worker.engine.base import NOT_FINITE
 from worker.engine.diffusers.models import MEGAPIXEL, ModelRow
 
 IMAGE_TOKEN: Final = 1  # the type of an image's tokens in Qwen2.5-VL; text is 0
@@ -49,6 +50,28 @@ def drop_head(text_encoder: Any) -> None:  # noqa: ANN401 - untyped library
     """
     if isinstance(getattr(text_encoder, "lm_head", None), torch.nn.Linear):
         text_encoder.lm_head = torch.nn.Identity()
+
+
+def mark_not_finite(pipeline: Any) -> None:  # noqa: ANN401 - untyped library
+    """Have each picture say which share of the values behind it were no finite numbers.
+
+    diffusers casts them to bytes as they are: a NaN becomes black on today's processors, an
+    infinity white, and afterwards nobody can tell.  Here both become black, and are told.
+    """
+    plain = pipeline.image_processor.postprocess
+
+    @functools.wraps(plain)
+    def postprocess(image: torch.Tensor, *arguments: Any, **choices: Any) -> Any:  # noqa: ANN401
+        finite = torch.isfinite(image)
+        if finite.all():
+            return plain(image, *arguments, **choices)
+        share = 1 - float(finite.float().mean())
+        made = plain(torch.where(finite, image, -1.0), *arguments, **choices)
+        for picture in made:
+            picture.info[NOT_FINITE] = share
+        return made
+
+    pipeline.image_processor.postprocess = postprocess
 
 
 @contextmanager
