@@ -88,6 +88,11 @@ class CeleryDispatcher:
                     retry=False,  # the reconciler's next tick is the retry
                 )
 
+    def length(self, queue: str) -> int:
+        with self._gate():
+            length: Any = self._redis.llen(queue)
+        return int(length)
+
     def waiting(self, queue: str) -> set[JobId]:
         with self._gate():
             ready: Any = self._redis.lrange(queue, 0, -1)

@@ -20,5 +20,8 @@ class Dispatcher(Protocol):
     def dispatch(self, queue: str, job_ids: Sequence[JobId]) -> None:
         """Send one message per job, in order.  Raises ``Unavailable``; some may have gone out."""
 
+    def length(self, queue: str) -> int:
+        """How many messages wait to be delivered, those of jobs long done included."""
+
     def waiting(self, queue: str) -> set[JobId]:
         """Jobs whose messages the broker holds, delivered but unacknowledged ones included."""

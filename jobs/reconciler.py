@@ -75,9 +75,10 @@ class Reconciler:
 
     def fill(self, queue: str, workers: int = 1) -> None:
         """Top up the window of one queue; without live workers it has none."""
-        if not workers or not self.dispatcher.ready():
+        window = WINDOW_PER_WORKER * workers
+        if not workers or not self._has_room(queue, window):
             return
-        job_ids = self.ledger.take_window(queue, size=WINDOW_PER_WORKER * workers)
+        job_ids = self.ledger.take_window(queue, size=window)
         if not job_ids:
             return
         try:
@@ -86,6 +87,15 @@ class Reconciler:
             # Some may have gone out: they end at "claim".
             self.ledger.undispatch(job_ids)
             log.warning("dispatch_deferred", extra={"queue": queue, "reason": str(error)})
+
+    def _has_room(self, queue: str, window: int) -> bool:
+        """A worker that helps itself leaves the job's message behind: those must not pile up."""
+        if not self.dispatcher.ready():
+            return False
+        try:
+            return self.dispatcher.length(queue) <= window
+        except Unavailable:
+            return False
 
     def forget_lost(self, queue: str) -> None:
         """Let jobs be dispatched again whose messages are provably gone, or too old."""

@@ -67,6 +67,9 @@ class Intake:
     def message(self, job_id: JobId) -> None:
         """Work on the job that a message named, unless it is done, taken, or we have no room."""
         self.in_vain = 0
+        # Even one whose job is done tells that messages come: who helps itself now would leave
+        # yet another such message behind.
+        self._since, self._patience = self.clock(), PATIENCE
         place = self.gate.admit()
         if place is None:
             # Its hint is used up: let the reconciler, or an idle worker, see it again.

@@ -29,6 +29,12 @@ class RecordingDispatcher:
             self.sent += messages
             self._held += messages
 
+    def length(self, queue: str) -> int:
+        if self.away:
+            raise Unavailable("the broker in memory is away")
+        with self._lock:
+            return sum(name == queue for name, _ in self._held)
+
     def waiting(self, queue: str) -> set[JobId]:
         if self.away:
             raise Unavailable("the broker in memory is away")

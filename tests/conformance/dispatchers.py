@@ -36,11 +36,13 @@ class DispatcherConformance:
         dispatcher.dispatch(queue, [ONE])
 
         assert dispatcher.waiting(queue) == {ONE}
+        assert dispatcher.length(queue) == 2
 
     def test_dispatching_nothing_does_nothing(self, dispatcher: Dispatcher, queue: str) -> None:
         dispatcher.dispatch(queue, [])
 
         assert dispatcher.waiting(queue) == set()
+        assert dispatcher.length(queue) == 0
 
     def test_a_broker_that_is_away_cannot_be_told(self, away: Dispatcher, queue: str) -> None:
         with pytest.raises(Unavailable):
@@ -51,5 +53,11 @@ class DispatcherConformance:
     def test_a_broker_that_is_away_cannot_be_asked(self, away: Dispatcher, queue: str) -> None:
         with pytest.raises(Unavailable):
             away.waiting(queue)
+
+        assert not away.ready()
+
+    def test_a_broker_that_is_away_cannot_be_counted(self, away: Dispatcher, queue: str) -> None:
+        with pytest.raises(Unavailable):
+            away.length(queue)
 
         assert not away.ready()

@@ -110,6 +110,23 @@ def test_there_is_never_more_than_a_window_in_the_broker() -> None:
     assert len(world.sent()) == WINDOW_PER_WORKER
 
 
+def test_messages_of_jobs_that_workers_took_by_themselves_do_not_pile_up() -> None:
+    world = World(jobs=100)
+    longest = 0
+
+    for _ in range(20):
+        world.tick()
+        longest = max(longest, world.dispatcher.length(QUEUE))
+        for _ in range(WINDOW_PER_WORKER):
+            assert world.ledger.claim_next(WORKER) is not None
+
+    assert longest <= 2 * WINDOW_PER_WORKER
+    while world.dispatcher.deliver(QUEUE):
+        pass
+    world.tick()
+    assert world.dispatcher.length(QUEUE) == WINDOW_PER_WORKER
+
+
 def test_a_job_that_was_taken_makes_room_for_the_next() -> None:
     world = World(jobs=WINDOW_PER_WORKER + 1)
     world.tick()

@@ -174,6 +174,25 @@ def test_the_moment_begins_when_the_gate_opens() -> None:
     assert bench.ledger.get(job.id).state is JobState.QUEUED
 
 
+def test_while_messages_come_it_does_not_help_itself() -> None:
+    """Not even if their jobs are done: each job taken by itself leaves one more such message."""
+    bench, seconds = Bench(), Seconds()
+    intake = intake_of(bench, clock=seconds)
+    done = submitted(bench.ledger, new())
+    intake.message(done.id)
+    waiting = submitted(bench.ledger, new("the next one"))
+
+    for _ in range(5):
+        seconds.now += 0.7 * PATIENCE
+        intake.look()
+        intake.message(done.id)
+    assert bench.ledger.get(waiting.id).state is JobState.QUEUED
+
+    seconds.now += PATIENCE
+    intake.look()
+    eventually(lambda: bench.ledger.get(waiting.id).state is JobState.SUCCEEDED)
+
+
 def test_an_empty_ledger_is_not_asked_all_the_time() -> None:
     bench, clock = Bench(), Seconds()
     intake = intake_of(bench, clock=clock)
