@@ -11,7 +11,6 @@ import click
 
 from jobs import log
 from jobs.errors import JobsError, Unavailable
-from worker.bootstrap import run as run_worker
 from worker.health import ask
 from worker.settings import WorkerSettings
 
@@ -29,6 +28,8 @@ def cli() -> None:
 @click.option("--log-json", is_flag=True, default=None, help="Log JSON lines.")
 def run(**options: object) -> None:
     """Load the engine, then work until SIGTERM.  Options go before PACKSHOT_… variables."""
+    from worker.bootstrap import run as run_worker  # noqa: PLC0415 - "health" needs none of it
+
     settings = WorkerSettings.load()
     settings = settings.model_copy(update={k: v for k, v in options.items() if v is not None})
     log.set_up(as_json=settings.log_json)
@@ -47,6 +48,22 @@ def health(port: int | None, *, ready: bool) -> None:
     print(json.dumps(found))
     if not found.get("ok"):
         sys.exit(Unavailable.exit_code)
+
+
+@cli.command()
+@click.option("--deep", is_flag=True, help="Load the model and run it once, too.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list.")
+def doctor(*, deep: bool, as_json: bool) -> None:
+    """Look at all that a worker needs, and say what to do about it.
+
+    Exit codes: 0 with at most warnings, 3 for settings and this machine, 6 for a server.
+    """
+    from worker.doctor.findings import exit_code, show  # noqa: PLC0415 - "run" needs none of it
+    from worker.doctor.table import examine  # noqa: PLC0415 - same
+
+    rows = examine(deep=deep)
+    print(show(rows, as_json=as_json))
+    sys.exit(exit_code(rows))
 
 
 def main() -> None:

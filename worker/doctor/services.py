@@ -1,0 +1,157 @@
+"""The three servers: there, of the right kind, set as Packshot needs them, and of one time."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import redis
+import urllib3
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from sqlalchemy import text
+
+from jobs.artifacts import ArtifactStore
+from jobs.celery_dispatch import CONNECT_TIMEOUT, SOCKET_TIMEOUT
+from jobs.errors import Unavailable
+from jobs.model import ArtifactKey
+from jobs.postgres.migrate import MIN_SERVER, check_schema
+from jobs.s3 import READ_TIMEOUT
+from worker.doctor.findings import Finding, Site, fine, problem, warning
+
+#: Nothing of ours depends on the host's clock, but people compare logs.
+NOTICEABLE: Final = timedelta(seconds=5)
+#: S3 refuses what is signed further from its own time (RequestTimeTooSkewed).
+REFUSED: Final = timedelta(minutes=15)
+RIGHTS: Final = "give these keys s3:PutObject, s3:GetObject and s3:DeleteObject on the bucket"
+SET_THE_CLOCK: Final = "let an NTP client keep this machine's clock, or the server's"
+
+
+def postgres_answers(site: Site) -> Finding:
+    with site.services.database.connect() as connection:
+        connection.execute(text("SELECT 1"))
+    return fine(site.services.database.where)
+
+
+def postgres_is_new_enough(site: Site) -> Finding:
+    with site.services.database.connect() as connection:
+        version, number = connection.execute(
+            text(
+                "SELECT current_setting('server_version'),"
+                " current_setting('server_version_num')::int"
+            )
+        ).one()
+    if number < MIN_SERVER:
+        return problem(
+            f"PostgreSQL {version}",
+            f"move the ledger to PostgreSQL {MIN_SERVER // 10_000} or newer",
+        )
+    return fine(f"PostgreSQL {version}")
+
+
+def schema_is_ours(site: Site) -> Finding:
+    check_schema(site.services.database)
+    return fine("at this program's revision")
+
+
+def clock_agrees_with_postgres(site: Site) -> Finding:
+    before = site.clock()
+    with site.services.database.connect() as connection:
+        theirs = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    after = site.clock()
+    return _skew(theirs, before + (after - before) / 2, of="Postgres")
+
+
+def redis_answers(site: Site) -> Finding:
+    version = _info(site, "server")["redis_version"]
+    return fine(f"version {version}")
+
+
+def redis_evicts_nothing(site: Site) -> Finding:
+    policy = _info(site, "memory").get("maxmemory_policy", "unknown")
+    if policy == "noeviction":
+        return fine("maxmemory-policy noeviction")
+    return problem(
+        f"maxmemory-policy {policy}: a full Redis would drop messages in silence",
+        "CONFIG SET maxmemory-policy noeviction, and write it into redis.conf",
+    )
+
+
+def redis_keeps_what_it_has(site: Site) -> Finding:
+    if _info(site, "persistence").get("aof_enabled") == 1:
+        return fine("append-only file")
+    return warning(
+        "no append-only file: a restart forgets messages, and they are sent again within seconds",
+        "CONFIG SET appendonly yes, and write it into redis.conf",
+    )
+
+
+def bucket_answers(site: Site) -> Finding:
+    store = site.services.artifacts
+    store.exists(_probe())  # raises if the bucket is not there
+    return fine(store.where)
+
+
+def bucket_may_be_used(site: Site) -> Finding:
+    """Write, read and delete under a key that nothing else uses."""
+    store: ArtifactStore = site.services.artifacts
+    key, data = _probe(), secrets.token_bytes(64)
+    tried = "write"
+    try:
+        store.put(key, data, media_type="application/octet-stream")
+        tried = "read"
+        same = store.get(key) == data
+        tried = "delete"
+        store.delete([key])
+    except Unavailable as error:
+        return problem(f"may not {tried}: {error}", RIGHTS)
+    if not same:
+        return problem(f"{key}: other bytes came back", "look at what stands before the bucket")
+    return fine("write, read, delete")
+
+
+def clock_agrees_with_s3(site: Site) -> Finding:
+    parts = urlsplit(site.settings.s3_url.get_secret_value())
+    where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    try:
+        with urllib3.PoolManager(retries=False, timeout=READ_TIMEOUT) as http:
+            said = http.request("HEAD", where).headers.get("Date")
+        theirs = parsedate_to_datetime(said or "")
+    except (urllib3.exceptions.HTTPError, ValueError):
+        return warning("S3 does not tell its time", "look at what stands before the bucket")
+    return _skew(theirs, site.clock(), of="S3", refused=REFUSED)
+
+
+def _skew(
+    theirs: datetime, ours: datetime, *, of: str, refused: timedelta | None = None
+) -> Finding:
+    skew = ours - theirs
+    side = "behind" if skew < timedelta(0) else "ahead of"
+    told = f"this clock is {abs(skew).total_seconds():.1f} s {side} that of {of}"
+    if refused is not None and abs(skew) >= refused:
+        return problem(f"{told}, which refuses what we sign", SET_THE_CLOCK)
+    if abs(skew) >= NOTICEABLE:
+        return warning(told, SET_THE_CLOCK)
+    return fine(f"within {NOTICEABLE.total_seconds():.0f} s")
+
+
+def _info(site: Site, section: str) -> dict[str, Any]:
+    client = redis.Redis.from_url(
+        site.settings.redis_url.get_secret_value(),
+        socket_timeout=SOCKET_TIMEOUT,
+        socket_connect_timeout=CONNECT_TIMEOUT,
+        retry=Retry(NoBackoff(), 0),
+    )
+    try:
+        with client:
+            found: Any = client.info(section)
+    except (redis.RedisError, OSError) as error:
+        raise Unavailable(f"Redis at {site.services.dispatcher.where}: {error}") from error
+    return dict(found)
+
+
+def _probe() -> ArtifactKey:
+    return ArtifactKey(f"doctor/{secrets.token_hex(8)}")
