@@ -39,7 +39,7 @@ from jobs.model import (
 )
 from jobs.postgres import attempts, window
 from jobs.postgres.connection import Database
-from jobs.postgres.offers import live_workers, served_models
+from jobs.postgres.offers import Models, live_workers
 from jobs.postgres.rows import job_of
 from jobs.postgres.submit import submit
 from jobs.postgres.tables import input_, job, model, move, state_is, worker
@@ -51,6 +51,7 @@ class PostgresLedger:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._models = Models()
 
     # ---- what a producer asks
 
@@ -58,7 +59,7 @@ class PostgresLedger:
         if not new:
             return []
         with self.database.begin() as connection:
-            return submit(connection, new)
+            return submit(connection, new, self._models)
 
     def get(self, job_id: JobId) -> Job:
         found = self.get_many([job_id])
@@ -164,7 +165,7 @@ class PostgresLedger:
 
     def models(self) -> Sequence[ServedModel]:
         with self.database.connect() as connection:
-            return served_models(connection)
+            return self._models.asked(connection)
 
     def live_workers(self) -> Sequence[WorkerInfo]:
         with self.database.connect() as connection:
@@ -173,6 +174,7 @@ class PostgresLedger:
     # ---- what a worker does
 
     def register(self, info: WorkerInfo) -> None:
+        self._models.forget()
         offered = info.model
         offer = insert(model).values(
             name=offered.name,
@@ -203,6 +205,7 @@ class PostgresLedger:
             connection.execute(join)
 
     def retire(self, worker_id: UUID) -> None:
+        self._models.forget()
         statement = update(worker).where(worker.c.id == worker_id).values(left_at=func.now())
         with self.database.connect() as connection:
             connection.execute(statement)

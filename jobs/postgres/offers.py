@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
+from typing import Final
+
 from sqlalchemy import Connection, RowMapping, and_, false, func, select
 
 from jobs.model import ServedModel, WorkerInfo
 from jobs.postgres.tables import is_alive, model, worker
 
+REMEMBERED: Final = 1.0  # seconds
 #: A worker's own registration.
 _ITS_MODEL = and_(
     worker.c.model == model.c.name,
     worker.c.profile_group == model.c.profile_group,
     worker.c.revision == model.c.revision,
 )
+
+
+class Models:
+    """``served_models``, remembered for a moment: each submission needs them."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until = -math.inf
+        self._models: list[ServedModel] = []
+
+    def known(self, connection: Connection) -> list[ServedModel]:
+        """As they were a second ago at most."""
+        return self._models if self._clock() < self._until else self.asked(connection)
+
+    def asked(self, connection: Connection) -> list[ServedModel]:
+        self._models, self._until = served_models(connection), self._clock() + REMEMBERED
+        return self._models
+
+    def forget(self) -> None:
+        """Somebody of this very process came or left."""
+        self._until = -math.inf
 
 
 def served_models(connection: Connection) -> list[ServedModel]:

@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Interval,
+    RowMapping,
     TableValuedAlias,
     Text,
     and_,
@@ -25,8 +26,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from jobs.errors import IdempotencyConflict, JobsError
 from jobs.keys import Keyed, keyed
 from jobs.ledger import Submitted
-from jobs.model import NewJob, new_job_id
-from jobs.postgres.offers import served_models
+from jobs.model import NewJob, ServedModel, new_job_id
+from jobs.postgres.offers import Models
 from jobs.postgres.rows import job_of, values_of
 from jobs.postgres.tables import job, state_is
 from jobs.states import JobState
@@ -34,21 +35,32 @@ from jobs.states import JobState
 SUBMITTER: Final = "producer"
 TEXTS: Final = ARRAY(Text())
 
+#: Tenant and key: what one live job may have.
+Place = tuple[str, str]
 
-def submit(connection: Connection, new: Sequence[NewJob]) -> list[Submitted | JobsError]:
-    """One transaction of the caller's, four statements whatever the number of jobs."""
-    models = served_models(connection)
-    items = [keyed(one, models) for one in new]
+
+def submit(
+    connection: Connection, new: Sequence[NewJob], models: Models
+) -> list[Submitted | JobsError]:
+    """One transaction of the caller's.  New keys, the usual case, cost it one statement."""
+    items = _keyed(new, models.known(connection))
+    if any(isinstance(item, JobsError) for item in items):  # its workers may have come just now
+        items = _keyed(new, models.asked(connection))
     wanted = [item for item in items if isinstance(item, Keyed)]
-    if wanted:
-        _supersede(connection, wanted)
-        created = _insert(connection, wanted)
-        found = _find(connection, wanted)
-    else:
-        created, found = set(), {}
+    found = _insert(connection, wanted)
+    created = {row["id"] for row in found.values()}
+    standing = [item for item in wanted if _place_of(item) not in found]
+    if standing:
+        _supersede(connection, standing)
+        created |= {row["id"] for row in _insert(connection, standing).values()}
+        found |= _find(connection, standing)
     return [
         item if isinstance(item, JobsError) else _outcome(item, found, created) for item in items
     ]
+
+
+def _keyed(new: Sequence[NewJob], models: Sequence[ServedModel]) -> list[Keyed | JobsError]:
+    return [keyed(one, models) for one in new]
 
 
 def _keys(items: Sequence[Keyed]) -> TableValuedAlias:
@@ -88,9 +100,12 @@ def _supersede(connection: Connection, items: Sequence[Keyed]) -> None:
     connection.execute(update(job).where(job.c.id.in_(useless)).values(superseded=True))
 
 
-def _insert(connection: Connection, items: Sequence[Keyed]) -> set[Any]:
-    """The ids that were new.  A key that stands already, or twice in ``items``, adds nothing."""
+def _insert(connection: Connection, items: Sequence[Keyed]) -> dict[Place, RowMapping]:
+    """The rows that were new.  A key that stands already, or twice in ``items``, adds nothing."""
+    if not items:
+        return {}
     # Two calls with the same keys wait for each other's inserts: in one order, or it is a deadlock.
+    # Their ids are made before that, so that jobs of one submission keep their order.
     rows = sorted((_row(item) for item in items), key=_place)
     statement = (
         insert(job)
@@ -98,9 +113,9 @@ def _insert(connection: Connection, items: Sequence[Keyed]) -> set[Any]:
         .on_conflict_do_nothing(
             index_elements=["tenant", "idempotency_key"], index_where=~job.c.superseded
         )
-        .returning(job.c.id)
+        .returning(job)
     )
-    return set(connection.execute(statement, rows).scalars())
+    return {_place(row): row for row in connection.execute(statement, rows).mappings()}
 
 
 def _row(item: Keyed) -> dict[str, Any]:
@@ -114,19 +129,23 @@ def _row(item: Keyed) -> dict[str, Any]:
     }
 
 
-def _place(row: Mapping[str, Any]) -> tuple[str, str]:
+def _place(row: Mapping[str, Any] | RowMapping) -> Place:
     return row["tenant"], row["idempotency_key"]
 
 
-def _find(connection: Connection, items: Sequence[Keyed]) -> Mapping[tuple[str, str], Any]:
+def _place_of(item: Keyed) -> Place:
+    return item.new.tenant, item.key
+
+
+def _find(connection: Connection, items: Sequence[Keyed]) -> dict[Place, RowMapping]:
     rows = connection.execute(select(job).where(_is_live(_keys(items)))).mappings()
-    return {(row["tenant"], row["idempotency_key"]): row for row in rows}
+    return {_place(row): row for row in rows}
 
 
 def _outcome(
     item: Keyed, found: Mapping[tuple[str, str], Any], created: set[Any]
 ) -> Submitted | JobsError:
-    row = found[item.new.tenant, item.key]
+    row = found[_place_of(item)]
     if row["fingerprint"] != item.fingerprint:
         return IdempotencyConflict(
             f"idempotency key {item.key!r} belongs to job {row['id']}, which asks for something"

@@ -16,6 +16,7 @@ from jobs.model import JobId
 from jobs.postgres.attempts import claim_next
 from jobs.postgres.connection import Database
 from jobs.postgres.ledger import PostgresLedger
+from jobs.postgres.offers import Models
 from jobs.postgres.submit import submit
 from tests.conformance.scenes import (
     MINUTE,
@@ -65,7 +66,7 @@ def test_batches_with_the_same_keys_in_another_order_do_not_deadlock(
     batch = [new(key, idempotency_key=key) for key in KEYS]
     there, back = partial(ledger.submit, batch), partial(ledger.submit, batch[::-1])
     with ledger.database.begin() as held:
-        submit(held, batch[4:5])  # both come as far as this one, from either side
+        submit(held, batch[4:5], Models())  # both come as far as this one, from either side
         with meanwhile(there, back) as calls:
             eventually(lambda: waiting(ledger.database) == 2)
             held.rollback()
@@ -76,7 +77,7 @@ def test_batches_with_the_same_keys_in_another_order_do_not_deadlock(
 def test_a_submit_waits_for_the_one_that_has_its_key(ledger: PostgresLedger) -> None:
     one = new(idempotency_key="k")
     with ledger.database.begin() as held:
-        first = submit(held, [one])
+        first = submit(held, [one], Models())
         with meanwhile(partial(ledger.submit, [one])) as (call,):
             eventually(lambda: waiting(ledger.database) == 1)
             held.commit()
