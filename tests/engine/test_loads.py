@@ -187,6 +187,17 @@ def test_group_offload_changes_no_pixel_and_can_be_taken_back(
     assert offloaded == made(engine, ask, product) == made(plain, ask, product)
 
 
+def test_what_is_in_its_place_takes_no_way_through_the_host(random_folder: Path) -> None:
+    """58 GB there and back, at every start."""
+    pipeline: Any = load_pipeline(random_folder, TINY, "cpu")
+    moves: list[str] = []
+    pipeline.to = moves.append
+
+    place(pipeline, Placement.RESIDENT, "cuda")
+
+    assert moves == ["cuda"]
+
+
 def test_fp8_is_no_load_for_a_cpu() -> None:
     with pytest.raises(BadSettings, match="fp8 needs a GPU"):
         to_fp8(torch.nn.Linear(2, 2), "cpu")

@@ -27,18 +27,19 @@ def free_gib(device: str) -> float | None:
 
 
 def place(pipeline: Any, placement: Placement, device: str) -> None:  # noqa: ANN401
-    """From any placement to this one."""
-    _take_back(pipeline)
+    """From any placement to this one; what is there already is not moved."""
+    _unhook(pipeline)
     match placement:
         case Placement.RESIDENT:
             pipeline.to(device)
         case Placement.MODEL_OFFLOAD:
-            pipeline.enable_model_cpu_offload(device=device)
+            pipeline.enable_model_cpu_offload(device=device)  # moves all to the host first
         case Placement.GROUP_OFFLOAD:
+            pipeline.to("cpu")
             _offload_groups(pipeline, torch.device(device))
 
 
-def _take_back(pipeline: Any) -> None:  # noqa: ANN401
+def _unhook(pipeline: Any) -> None:  # noqa: ANN401
     pipeline.remove_all_hooks()  # accelerate's, of model-offload
     for part in _modules(pipeline).values():
         registry = HookRegistry.check_if_exists_or_initialize(part)
@@ -48,7 +49,6 @@ def _take_back(pipeline: Any) -> None:  # noqa: ANN401
             library._LAZY_PREFETCH_GROUP_OFFLOADING,  # noqa: SLF001
         ):
             registry.remove_hook(hook, recurse=True)
-    pipeline.to("cpu")
 
 
 def _offload_groups(pipeline: Any, device: torch.device) -> None:  # noqa: ANN401

@@ -1,0 +1,57 @@
+"""What it ran on: a figure without it says nothing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from worker.engine.diffusers.placement import GIB
+
+PACKAGES: Final = ("torch", "triton", "diffusers", "transformers", "accelerate", "torchao")
+_DRIVER: Final = Path("/proc/driver/nvidia/version")
+_MEMORY: Final = Path("/proc/meminfo")
+
+
+def device_here() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def facts(device: str) -> dict[str, Any]:
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else _processor_name(),
+        "memory_gib": round(torch.cuda.mem_get_info()[1] / GIB, 1) if device == "cuda" else None,
+        "driver": _driver() if device == "cuda" else None,
+        "cuda": torch.version.cuda if device == "cuda" else None,
+        "host_gib_available": round(host_gib_available(), 1),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def host_gib_available() -> float:
+    """Of the host's memory; without limit where the system does not say."""
+    if not _MEMORY.is_file():
+        return float("inf")
+    lines = dict(line.split(":", 1) for line in _MEMORY.read_text(encoding="ascii").splitlines())
+    return int(lines["MemAvailable"].split()[0]) * 1024 / GIB
+
+
+def _driver() -> str | None:
+    return _DRIVER.read_text(encoding="utf-8").splitlines()[0] if _DRIVER.is_file() else None
+
+
+def _processor_name() -> str:
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
