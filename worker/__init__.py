@@ -1,3 +1,3 @@
-"""One process, one card, one engine: fetch ▸ decode ▸ [card] ▸ encode ▸ upload ▸ complete."""
+"""One process, card and engine: fetch ▸ decode ▸ [card] ▸ judge ▸ encode ▸ upload ▸ complete."""
 
 from __future__ import annotations
