@@ -26,9 +26,14 @@ Count = Callable[[str], int]
 
 def fewest_tokens(text: str) -> int:
     """A number that no tokenizer of Qwen2's kind goes below."""
-    kinds = map(_kind, unicodedata.normalize("NFC", text))  # as the tokenizer does first
+    kinds = map(_kind, _normal(text))
     runs = ((kind, sum(1 for _ in run)) for kind, run in groupby(kinds))
     return sum(length if kind == "digit" else kind == "letters" for kind, length in runs)
+
+
+def most_tokens(text: str) -> int:
+    """A number that no tokenizer of bytes goes above."""
+    return len(_normal(text).encode(errors="replace"))
 
 
 def check_tokens(model: str, what: str, text: str, count: Count | None = None) -> None:
@@ -41,7 +46,7 @@ def check_tokens(model: str, what: str, text: str, count: Count | None = None) -
     if window is None:
         return
     most = window - TEMPLATE_TOKENS
-    if len(text.encode(errors="replace")) <= most:
+    if most_tokens(text) <= most:
         return
     # One more: at the template's border two tokens may become one.
     tokens = fewest_tokens(text) if count is None else count(text) - 1
@@ -62,6 +67,11 @@ def counter_of(path: Path) -> Count:
     except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
         raise BadSettings(f"PACKSHOT_TOKENIZER: {path} is no tokenizer.json: {error}") from None
     return lambda text: len(tokenizer.encode(text).ids)
+
+
+def _normal(text: str) -> str:
+    """As the tokenizer reads it first."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _kind(character: str) -> str:

@@ -41,13 +41,14 @@ _WHOLE: Final = re.compile(
 #: A thing that is there, or is to come, with what shall happen to it.
 _OBJECT: Final = re.compile(
     r"\b(?:replace|swap|change|turn|make|set|recolou?r|colou?r|paint|dye|convert|decorate|remove"
-    r"|delete|erase|wipe|clean|drop|take|rid of)\b(?:\s+off)?(?:\s+the\s+colou?r\s+of)?"
+    r"|delete|erase|wipe|clean|drop|strip|take|rid of|switch|let|have)\b"
+    r"(?:\s+off)?(?:\s+the\s+colou?r\s+of)?"
     r"\s+(?:the|this|that|his|her|its|their|my|our)\s+\w"
     r"|\b(?:add|put|place|print|draw|paint|stick|apply|include)\s+(?:an?|one)\s+\w"
     r"|\bgive\s+(?:the|this|that)\s+[\w-]+\s+an?\s"
-    r"|\bthe\s+[\w-]+\s+(?:should|must)\s+(?:be|have)\b"
-    r"|(?:把|将|给|让|在).{1,12}?(?:换|改|变|染|涂|加|添|印|画|放|戴|穿|去|删|移|擦|清)"
-    r"|\S(?:换成|换为|改成|改为|变成|变为|染成|涂成)\S"
+    r"|\b(?:the|this)\s+(?:[\w-]+\s+){1,3}(?:should|must)\s+(?:be|have)\b"
+    r"|(?:把|将|给|让|在).{1,12}?(?:换|改|变|染|涂|加|添|印|画|放|戴|穿|去|删|移|擦|清|弄|调|消)"
+    r"|\S(?:换成|换为|改成|改为|改用|变成|变为|染成|涂成|弄成|调成|调整为)\S"
     r"|(?:去掉|去除|移除|删除|删掉|擦掉|擦除|清除|不要)\S"
     r"|(?:加|添加|加上|印|画|放)(?:上)?(?:一)?个",
     re.IGNORECASE,
