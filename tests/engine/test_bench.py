@@ -1,0 +1,349 @@
+"""The bench: what it plans, computes and tells; and one run of it, as on a bare GPU machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel
+from PIL import Image
+
+from jobs.errors import BadSettings
+from worker.engine.bench.budget import Budget, Costs, guessed
+from worker.engine.bench.building import make_parts
+from worker.engine.bench.carried import add_carried
+from worker.engine.bench.cases import Case, lever, planned
+from worker.engine.bench.measuring import Setting
+from worker.engine.bench.report import HEAD, markdown, record, targets
+from worker.engine.bench.rows import Outcome, Row, distance_between, row_of, seconds_by_part
+from worker.engine.bench.session import Session
+from worker.engine.bench.sizes import FULL, TINY
+from worker.engine.bench.work import forward_tflop
+
+pytestmark = pytest.mark.engine
+#: Ours that a bare GPU machine lacks; the bench must not notice.
+ABSENT = ("celery", "sqlalchemy", "pydantic", "pydantic_settings", "redis", "minio", "psycopg")
+BARE = f"""
+import runpy, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {ABSENT!r}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+sys.argv[0] = "bench"
+runpy.run_module("worker.engine.bench", run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
+    """The JSON and the table of a run by itself, with tiny sizes."""
+    out = tmp_path_factory.mktemp("bench") / "gpu.json"
+    words = ["--tiny", "--steps", "2", "--try", "flat_vae=0,1", "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-c", BARE, *words],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(out.read_text()), out.with_suffix(".md").read_text()
+
+
+def rows_of(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {row["name"]: row for row in content["rows"]}
+
+
+def test_every_profile_has_a_row_after_the_baseline(run: tuple[dict[str, Any], str]) -> None:
+    content, _ = run
+    names = [row["name"] for row in content["rows"]]
+
+    assert names[0] == "plain diffusers"
+    assert {profile.name for profile in FULL.row.profiles} < set(names)
+    assert {"quality-tuned", "low-memory", "try flat_vae=False", "try flat_vae=True"} < set(names)
+
+
+def test_it_tells_seconds_by_part_and_what_it_ran_on(run: tuple[dict[str, Any], str]) -> None:
+    content, _ = run
+    row = rows_of(content)["quality"]
+
+    parts = {"build", "warm_up", "total", "text_encode", "vae_encode", "step", "steps"}
+    assert set(row["seconds"]) == parts | {"vae_decode"}
+    assert all(value >= 0 for value in row["seconds"].values())
+    assert row["work"]["passes"] == 4  # two steps with guidance
+    assert row["times_baseline"] > 0
+    assert content["machine"]["packages"]["diffusers"]
+    assert content["architecture"] == "tiny"
+    assert content["ceiling_tflops"] > 0
+
+
+def test_what_claims_to_be_exact_is_the_baselines_picture(run: tuple[dict[str, Any], str]) -> None:
+    content, _ = run
+    rows = rows_of(content)
+
+    assert rows["quality"]["distance"] == {"psnr_db": 99.0, "max": 0.0, "mean": 0.0}
+    for name in ("quality-tuned", "try flat_vae=True", "other-sums"):
+        assert rows[name]["distance"]["max"] <= 1
+    assert rows["fast"]["distance"]["mean"] > 0.1  # another schedule: the measure does see
+    assert all(one["reached"] for one in content["targets"])
+
+
+def test_what_cannot_be_run_here_says_why(run: tuple[dict[str, Any], str]) -> None:
+    content, table = run
+    rows = rows_of(content)
+
+    assert rows["model-offload"]["outcome"] == "not run"
+    assert "not run: needs a GPU" in table
+    assert rows["quality-fp8"]["outcome"] == "not run"
+    assert "CPU smoke, tiny sizes: no figure of speed" in table
+
+
+@pytest.mark.parametrize(
+    ("tokens", "tflop"), [(4_200, 70), (8_500, 168), (12_800, 294), (17_000, 447)]
+)
+def test_a_pass_costs_what_the_model_must_compute(tokens: int, tflop: float) -> None:
+    """Of 1 MP with none to three references: figures that agree with others' measurements."""
+    assert forward_tflop(FULL.transformer, tokens) == pytest.approx(tflop, rel=0.02)
+
+
+def test_the_full_sizes_are_the_models_own() -> None:
+    """Its 20,430,401,088 parameters; the VAE's file has 0.25 GB at two bytes each."""
+    with torch.device("meta"):
+        transformer = QwenImageTransformer2DModel(**FULL.transformer)
+        vae = AutoencoderKLQwenImage(**FULL.vae)
+
+    assert sum(one.numel() for one in transformer.parameters()) == 20_430_401_088
+    assert sum(one.numel() for one in vae.parameters()) * 2 == pytest.approx(0.25e9, rel=0.05)
+
+
+def test_random_weights_are_the_same_each_time() -> None:
+    one, other = (make_parts(TINY, "cpu")["vae"].state_dict() for _ in range(2))
+
+    assert all(torch.equal(one[name], value) for name, value in other.items())
+
+
+def test_they_overflow_nowhere() -> None:
+    """As deep as the real one, and in the type of a GPU: 60 layers of residuals."""
+    deep = replace(TINY, transformer={**TINY.transformer, "num_layers": 60})
+    transformer = make_parts(deep, "cpu")["transformer"].to(torch.bfloat16)
+    with torch.no_grad():
+        tokens = transformer(
+            hidden_states=torch.randn(1, 12, 64, dtype=torch.bfloat16),
+            encoder_hidden_states=torch.randn(1, 5, 64, dtype=torch.bfloat16),
+            timestep=torch.tensor([0.5], dtype=torch.bfloat16),
+            img_shapes=[[(1, 3, 4)]],
+            return_dict=False,
+        )[0]
+
+    assert bool(tokens.isfinite().all())
+    assert 0.3 < float(tokens.float().std()) < 3
+
+
+def quality(steps: int = 40) -> Case:
+    (case,) = planned(FULL, "cuda", steps=steps, only=["quality"])
+    return case
+
+
+def test_what_no_longer_fits_is_refused_with_its_reason() -> None:
+    now = [0.0]
+    costs = Costs(build=20.0, forward=0.5)
+    budget = Budget(2.0, costs=costs, clock=lambda: now[0])
+
+    assert budget.refusal(quality(), built=False) is None  # 40 steps, two passes each: 70 s
+    now[0] = 60.0
+    assert budget.refusal(quality(), built=False) == "time: needs about 68 s, 60 s are left"
+    assert budget.refusal(quality(), built=True) is None
+    now[0] = 200.0
+    assert budget.refusal(quality(2), built=True) == "time: needs about 7 s, 0 s are left"
+
+
+def test_the_standing_cases_fit_nine_minutes_of_the_card_they_are_meant_for() -> None:
+    """By the guesses for one H100, with plain diffusers first; the last may be left out."""
+    costs = guessed("cuda")
+    spent, before = costs.of(quality(), built=False), None
+    for case in planned(FULL, "cuda")[:6]:
+        spent += costs.of(case, built=case.built_as == before)
+        before = case.built_as
+
+    assert spent < 9 * 60
+
+
+@pytest.fixture
+def setting() -> Setting:
+    return Setting(
+        architecture=TINY,
+        device="cpu",
+        pictures=1,
+        steps=2,
+        ceiling=1.0,
+        overdue=lambda: False,
+    )
+
+
+def told(setting: Setting, *cases: Case, minutes: float = 9.0) -> list[Row]:
+    rows: list[Row] = []
+    Session(setting, Budget(minutes, costs=guessed("cpu"))).run(cases, rows.append)
+    return rows
+
+
+def tiny(name: str) -> Case:
+    (case,) = planned(TINY, "cpu", steps=2, only=[name])
+    return case
+
+
+def test_without_time_the_rows_are_there_and_say_so(setting: Setting) -> None:
+    plain, row = told(setting, tiny("balanced"), minutes=0.0)
+
+    assert plain.outcome is Outcome.MEASURED  # nothing to compare with, else
+    assert (row.name, row.outcome) == ("balanced", Outcome.NOT_RUN)
+    assert row.why.startswith("time: needs about")
+
+
+def test_an_edit_that_outlasts_the_time_is_ended(setting: Setting) -> None:
+    _, row = told(replace(setting, overdue=lambda: True), tiny("balanced"))
+
+    assert (row.outcome, row.why) == (Outcome.NOT_RUN, "time: it ran out during the edit")
+
+
+def test_a_case_that_fails_is_a_row_and_the_next_one_runs(setting: Setting) -> None:
+    (broken,) = planned(
+        TINY, "cpu", steps=2, levers=[lever("attention=none")], only=["try attention=none"]
+    )
+    _, failed, fast = told(setting, broken, tiny("fast"))
+
+    assert failed.outcome is Outcome.FAILED
+    assert "must be one of" in failed.why
+    assert fast.outcome is Outcome.MEASURED
+
+
+def test_levers_are_tried_in_every_combination() -> None:
+    words = ["attention=native,_native_cudnn", "compiled=0,1"]
+    cases = planned(FULL, "cuda", levers=[lever(word) for word in words])
+    tries = [case for case in cases if case.name.startswith("try")]
+
+    assert [case.name for case in tries] == [
+        "try attention=native compiled=False",
+        "try attention=native compiled=True",
+        "try attention=_native_cudnn compiled=False",
+        "try attention=_native_cudnn compiled=True",
+    ]
+    assert tries[3].profile.load.attention == "_native_cudnn"
+    assert tries[3].profile.load.compiled
+    assert all(case.exact for case in tries)
+
+
+@pytest.mark.parametrize("word", ["speed=1", "compiled", "step_cache=much"])
+def test_a_lever_that_there_is_not_is_refused(word: str) -> None:
+    with pytest.raises(BadSettings, match="--try"):
+        lever(word)
+
+
+def test_a_row_that_there_is_not_is_refused() -> None:
+    with pytest.raises(BadSettings, match="not nicest"):
+        planned(FULL, "cuda", only=["quality", "nicest"])
+
+
+def test_profiles_of_one_build_share_it() -> None:
+    cases = {case.name: case for case in planned(FULL, "cuda")}
+
+    assert cases["quality"].built_as == cases["fast"].built_as
+    assert cases["quality"].built_as != cases["cached"].built_as
+    assert cases["low-memory"].built_as != cases["model-offload"].built_as
+
+
+def test_distances_are_of_8_bit_colours() -> None:
+    black, gray = (Image.new("RGB", (4, 4), (level,) * 3) for level in (0, 16))
+    found = distance_between(black, gray)
+
+    assert (found["max"], found["mean"]) == (16, 16)
+    assert found["psnr_db"] == pytest.approx(24.05, abs=0.01)
+
+
+def test_a_step_is_the_sum_of_its_passes() -> None:
+    spans = {
+        "transformer": [1.0, 2.0, 1.0, 2.0, 5.0, 5.0],
+        "text_encoder": [0.5, 0.5],
+        "vae_encode": [0.1],
+        "vae_decode": [0.2],
+    }
+    seconds = seconds_by_part(spans, 3)
+
+    assert (seconds["step"], seconds["steps"], seconds["text_encode"]) == (3.0, 16.0, 1.0)
+
+
+def full_row(name: str, total: float, ratio: float, *, exact: bool = False) -> Row:
+    row = row_of(replace(quality(), name=name, exact=exact), Outcome.MEASURED)
+    row.seconds = dict.fromkeys(("total", "text_encode", "vae_encode", "step", "vae_decode"), total)
+    row.work, row.peak_gib = {"of_limit": 0.5}, {"reserved": 6.0}
+    row.times_baseline, row.distance = ratio, {"psnr_db": 50.0, "max": 3.0, "mean": 0.5}
+    return row
+
+
+def test_targets_are_judged_by_the_best_row_that_may_reach_them() -> None:
+    rows = [
+        full_row("quality", 40.0, 1.0, exact=True),
+        full_row("quality-tuned", 24.0, 1.7, exact=True),
+        full_row("cached", 20.0, 2.0),  # changes the picture: does not count
+        full_row("fast", 1.9, 20.0),
+        full_row("low-memory", 100.0, 0.1),
+    ]
+    found = {
+        one["what"]: (round(one["value"], 2), one["reached"])
+        for one in targets(rows, {"kind": "cuda", "architecture": "full"})
+    }
+
+    assert found["quality: >= 1.6 times plain"] == (1.7, True)
+    assert found["fast: <= 1.8 s"] == (1.9, False)
+    assert found["low-memory: <= 6.5 GB"] == (6.44, True)
+    assert found["quality-tuned: mean distance <= 2 of 255"] == (0.5, True)
+
+
+def test_the_table_has_a_cell_for_each_figure() -> None:
+    about = {
+        "kind": "cuda",
+        "architecture": "full",
+        "command": "bench",
+        "ceiling_tflops": 700.0,
+        "dtype": "bfloat16",
+        "pictures": 1,
+        "side": 1024,
+        "took_s": 500.0,
+    }
+    machine = {"device": "card", "driver": "1", "packages": {}, "python": "3", "date": "today"}
+    rows = [
+        full_row("fast", 1.9, 20.0),
+        row_of(quality(), Outcome.NOT_RUN, "time: needs about 60 s, 5 s are left"),
+    ]
+    table = [
+        line for line in markdown(record(machine, about, rows)).splitlines() if line[:1] == "|"
+    ]
+
+    assert {line.count("|") for line in table} == {len(HEAD) + 1}
+    assert "not run: time: needs about 60 s, 5 s are left" in table[3]
+    assert "NOT reached" in markdown(record(machine, about, rows))
+
+
+def test_a_wheel_beside_the_repository_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "wheels").mkdir()
+    with zipfile.ZipFile(tmp_path / "wheels" / "carried_one-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("carried_one.py", "ANSWER = 42\n")
+    for _ in range(2):  # the second run finds it unpacked
+        assert add_carried(tmp_path / "wheels", tmp_path / "site") == (
+            "carried_one-1.0-py3-none-any",
+        )
+
+    found = __import__("carried_one")
+    assert found.ANSWER == 42
+    assert str(tmp_path) in sys.path[-1]  # what the machine has comes first
