@@ -10,7 +10,7 @@ from time import monotonic
 import pytest
 
 from jobs.errors import Unavailable
-from jobs.postgres.connection import ANSWER_TIMEOUT
+from jobs.postgres.connection import ANSWER_TIMEOUT, Database
 from jobs.states import JobState
 from tests.faults.scene import Scene
 from tests.services import eventually
@@ -30,7 +30,7 @@ def frozen_ledger(scene: Scene) -> Iterator[None]:
 
 def test_a_submit_to_a_frozen_ledger_fails_clearly_and_soon(scene: Scene) -> None:
     scene.worker().end()
-    before = scene.submit("while it answers")  # leaves open connections in the pool
+    before = scene.submit("while it answers")
 
     with frozen_ledger(scene):
         began = monotonic()
@@ -40,6 +40,21 @@ def test_a_submit_to_a_frozen_ledger_fails_clearly_and_soon(scene: Scene) -> Non
 
     assert waited < BOUND
     assert scene.client.status(before.id).state is JobState.QUEUED
+
+
+def test_an_idle_connection_to_a_frozen_ledger_is_not_waited_for_long(scene: Scene) -> None:
+    database = Database(scene.environment["PACKSHOT_DATABASE_URL"])
+    with database.connect():
+        pass  # open from now on, and in the pool
+
+    with frozen_ledger(scene):
+        began = monotonic()
+        with pytest.raises(Unavailable, match="Postgres at"), database.connect():
+            pass  # pragma: no cover - never entered
+        waited = monotonic() - began
+
+    assert waited < BOUND
+    database.close()
 
 
 def test_jobs_outlive_a_frozen_ledger(scene: Scene) -> None:

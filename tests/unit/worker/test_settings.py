@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -11,8 +12,12 @@ from click.testing import CliRunner
 from jobs.errors import BadSettings
 from worker.bootstrap import load_engine
 from worker.cli import cli
+from worker.doctor.table import CHECKS
 from worker.engine.fake import FakeEngine
+from worker.process import Exit
 from worker.settings import WorkerSettings
+
+OPERATIONS = (Path(__file__).parents[3] / "docs" / "operations.md").read_text(encoding="utf-8")
 
 SERVICES = {
     "PACKSHOT_DATABASE_URL": "postgresql://packshot:s3cret@host/packshot",
@@ -98,3 +103,18 @@ def test_the_command_tells_bad_settings_as_an_error_of_the_table(
 
     assert isinstance(done.exception, BadSettings)
     assert done.exception.exit_code == 3
+
+
+def test_every_setting_of_an_operator_is_explained() -> None:
+    """Those of the fake engine are the tests' own."""
+    fields = [name for name in WorkerSettings.model_fields if not name.startswith("fake_")]
+
+    assert [name for name in fields if f"`PACKSHOT_{name.upper()}`" not in OPERATIONS] == []
+
+
+def test_every_exit_code_and_check_is_explained() -> None:
+    rows = re.findall(r"^\| ([^|]+) \|", OPERATIONS, re.MULTILINE)
+    words = {word for row in rows for word in row.split(", ")}
+
+    assert {str(int(code)) for code in Exit} - words == set()
+    assert {check.name for check in CHECKS} - words == set()
