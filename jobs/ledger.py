@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID
 
-from jobs.errors import JobsError
+from jobs.errors import FailureClass, JobsError
 from jobs.model import (
     Failure,
     Holding,
@@ -46,6 +46,19 @@ class Move:
     to_state: JobState
     attempt: int
     why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """An attempt that is over, on the release that its worker was started from."""
+
+    job_id: JobId
+    release: str | None
+    card: str | None
+    outcome: JobState  #: what became of the job
+    failure_class: FailureClass | None
+    timings: Mapping[str, float]  #: seconds by stage; empty unless it succeeded
+    golden: str | None  #: the job's metadata of that name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +107,12 @@ class Ledger(Protocol):
 
     def history(self, job_id: JobId) -> Sequence[Move]:
         """Every move of a job, oldest first."""
+
+    def ended(self, *, within: timedelta, limit: int = 200_000) -> Sequence[Ended]:
+        """Attempts of all tenants that ended in the last ``within``, newest first.
+
+        For reports: it reads the whole table of attempts.
+        """
 
     def position(self, job_id: JobId) -> int | None:
         """How many queued jobs of its queue stand before a queued job, else ``None``."""

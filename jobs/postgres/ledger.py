@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from jobs.errors import JobNotFound, JobsError
-from jobs.ledger import LEASE, JobFilter, Move, Submitted
+from jobs.ledger import LEASE, Ended, JobFilter, Move, Submitted
 from jobs.model import (
     Failure,
     Holding,
@@ -39,6 +39,7 @@ from jobs.model import (
 )
 from jobs.postgres import attempts, window
 from jobs.postgres.connection import Database
+from jobs.postgres.ended import ended
 from jobs.postgres.offers import Models, live_workers
 from jobs.postgres.rows import job_of
 from jobs.postgres.submit import submit
@@ -118,6 +119,10 @@ class PostgresLedger:
             )
             for row in rows
         ]
+
+    def ended(self, *, within: timedelta, limit: int = 200_000) -> Sequence[Ended]:
+        with self.database.connect() as connection:
+            return ended(connection, within, limit)
 
     def position(self, job_id: JobId) -> int | None:
         mine = self.get(job_id)

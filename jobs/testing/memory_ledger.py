@@ -19,7 +19,7 @@ from jobs.errors import (
     LeaseLost,
 )
 from jobs.keys import Keyed, keyed
-from jobs.ledger import LEASE, JobFilter, Move, Submitted
+from jobs.ledger import LEASE, Ended, JobFilter, Move, Submitted
 from jobs.model import (
     Failure,
     Holding,
@@ -124,6 +124,13 @@ class MemoryLedger:
         """Not of the port: what Postgres keeps in its table of attempts."""
         with self._lock:
             return [*self._row(job_id).attempts]
+
+    def ended(self, *, within: timedelta, limit: int = 200_000) -> Sequence[Ended]:
+        with self._lock:
+            since = self._now() - within
+            found = [pair for row in self._rows.values() for pair in row.ended(since)]
+        found.sort(key=lambda pair: pair[0], reverse=True)
+        return [one for _, one in found[:limit]]
 
     def position(self, job_id: JobId) -> int | None:
         with self._lock:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from jobs.errors import FailureClass
 from jobs.keys import Keyed
-from jobs.ledger import Move
+from jobs.ledger import Ended, Move
 from jobs.model import Failure, Job, Lease, NewJob, Order, WorkerInfo, new_job_id
 from jobs.states import MOVES, JobState
 
@@ -32,6 +32,7 @@ class AttemptRecord:
     outcome: JobState | None = None  #: what became of the job; ``None`` while it runs
     failure: Failure | None = None
     timings: Mapping[str, float] | None = None
+    ended_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -188,8 +189,27 @@ class Row:
             **changes,
         )
         last = replace(self.attempts[-1], outcome=to, failure=job.failure, timings=timings)
-        self.attempts[-1] = last
+        self.attempts[-1] = replace(last, ended_at=at)
         return job
+
+    def ended(self, since: datetime) -> list[tuple[datetime, Ended]]:
+        """With when: attempts that ended later than this."""
+        return [
+            (
+                one.ended_at,
+                Ended(
+                    job_id=self.job.id,
+                    release=one.release,
+                    card=one.card,
+                    outcome=one.outcome,
+                    failure_class=one.failure.failure_class if one.failure else None,
+                    timings=one.timings or {},
+                    golden=self.job.metadata.get("golden"),
+                ),
+            )
+            for one in self.attempts
+            if one.ended_at and one.outcome and one.ended_at > since
+        ]
 
     def end_badly(
         self, failure: Failure, *, at: datetime, who: str, why: str, not_before: datetime | None

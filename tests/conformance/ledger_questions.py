@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.errors import JobNotFound
+from jobs.errors import FailureClass, JobNotFound
 from jobs.ledger import JobFilter, Ledger
 from jobs.model import NewJob, OutputFormat, Priority
 from jobs.states import JobState
 from tests.conformance.scenes import (
     DIGEST,
+    HOUR,
+    OTHER,
     SUSPICION,
+    TIMINGS,
     UNKNOWN,
     WORKER,
+    LetPass,
     all_submitted,
     asked,
     claimed,
     completed,
     failed,
+    failure,
     new,
     several,
     submitted,
     suspect,
+    worker,
 )
 
 
@@ -128,3 +134,44 @@ class QuestionConformance:
         assert ledger.touch_inputs("a", [DIGEST, "b" * 64, DIGEST]) == {DIGEST}
         assert ledger.touch_inputs("b", [DIGEST]) == set()
         assert ledger.touch_inputs("a", []) == set()
+
+    def test_ended_attempts_tell_their_release_and_why(self, ledger: Ledger) -> None:
+        old, fresh = worker("gpu-3", release="a" * 64), worker("gpu-4", release="b" * 64)
+        for one in (old, fresh):
+            ledger.register(one)
+        golden = submitted(ledger, new("one", metadata={"golden": "mug", "sku": "7"}))
+        completed(ledger, claimed(ledger, golden, by=old))
+        lease = claimed(ledger, submitted(ledger, new("two", max_failures=1)), by=fresh)
+        ledger.fail(lease, failure(FailureClass.RESOURCE))
+        claimed(ledger, submitted(ledger, new("three")), by=fresh)  # still runs
+
+        newest, before = ledger.ended(within=HOUR)
+
+        assert (newest.release, newest.card, newest.golden) == ("b" * 64, "gpu-4", None)
+        assert (newest.outcome, newest.failure_class) == (JobState.FAILED, FailureClass.RESOURCE)
+        assert newest.timings == {}
+        assert (before.job_id, before.release) == (golden.id, "a" * 64)
+        assert (before.golden, before.timings) == ("mug", TIMINGS)
+        assert before.failure_class is None
+
+    def test_each_attempt_of_a_job_is_counted(self, ledger: Ledger) -> None:
+        job = submitted(ledger)
+        ledger.fail(claimed(ledger, job), failure(FailureClass.TRANSIENT))
+        ledger.hand_back(claimed(ledger, job, by=OTHER), why="drain")
+        completed(ledger, claimed(ledger, job))
+
+        found = [(one.outcome, one.failure_class) for one in ledger.ended(within=HOUR)]
+
+        assert found == [
+            (JobState.SUCCEEDED, None),
+            (JobState.QUEUED, None),
+            (JobState.QUEUED, FailureClass.TRANSIENT),
+        ]
+        assert len(ledger.ended(within=HOUR, limit=2)) == 2
+
+    def test_what_ended_long_ago_is_left_out(self, ledger: Ledger, let_pass: LetPass) -> None:
+        completed(ledger, claimed(ledger))
+        let_pass(2 * HOUR)
+        again = completed(ledger, claimed(ledger, submitted(ledger, new("again"))))
+
+        assert [one.job_id for one in ledger.ended(within=HOUR)] == [again.id]
