@@ -1,0 +1,307 @@
+"""The guards that the promises stand on, and how each is taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+ATTEMPTS: Final = "jobs/postgres/attempts.py"
+WINDOW: Final = "jobs/postgres/window.py"
+SCHEMA: Final = "jobs/postgres/migrations/versions/0001_first_schema.py"
+RECONCILER: Final = "jobs/reconciler.py"
+RUNNER: Final = "worker/runner.py"
+LEDGER_TESTS: Final = "tests/conformance/test_ledgers.py::TestPostgresLedger"
+SCHEMA_TESTS: Final = "tests/integration/jobs/test_postgres.py"
+RACES: Final = "tests/integration/jobs/test_postgres_races.py"
+RECONCILER_TESTS: Final = "tests/unit/jobs/test_reconciler.py"
+RUNNER_TESTS: Final = "tests/unit/worker/test_runner.py"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edit:
+    """``text`` stands once in ``file``; the mutant has ``instead``."""
+
+    file: str
+    text: str
+    instead: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Guard:
+    """``test``: a node of pytest's that must turn red when the guard is gone.
+
+    Several edits are one guard that stands in several places, each enough by itself.
+    """
+
+    name: str
+    edits: Sequence[Edit]
+    test: str
+
+    @property
+    def where(self) -> str:
+        return ", ".join(dict.fromkeys(edit.file for edit in self.edits))
+
+
+def guard(name: str, file: str, text: str, instead: str, test: str) -> Guard:
+    return Guard(name=name, edits=(Edit(file=file, text=text, instead=instead),), test=test)
+
+
+def _unfenced(move: str, first: str, test: str) -> Guard:
+    """The write of one move, without the attempt's number in its ``WHERE``."""
+    return guard(
+        f"the fence of {move}",
+        ATTEMPTS,
+        f"    statement = _held(lease).values(\n        {first}",
+        "    statement = update(job).where(job.c.id == lease.job.id,"
+        f" state_is(JobState.RUNNING)).values(\n        {first}",
+        f"{LEDGER_TESTS}::{test}",
+    )
+
+
+STALE: Final = "test_a_stale_attempt_cannot_write"
+
+FENCES: Final = (
+    _unfenced("complete", "state=JobState.SUCCEEDED,", f"{STALE}[complete]"),
+    _unfenced("fail", "**ended_badly(failure.failure_class),", f"{STALE}[fail]"),
+    _unfenced("hand_back", "state=case((asked", f"{STALE}[hand_back]"),
+    _unfenced("confirm_cancel", "state=JobState.CANCELLED,", f"{STALE}[confirm_cancel]"),
+    guard(
+        "the fence of renew",
+        ATTEMPTS,
+        "            job.c.attempt == held.c.attempt,\n",
+        "",
+        f"{LEDGER_TESTS}::test_a_stale_attempt_is_told_that_it_lost",
+    ),
+    guard(
+        "a lease is renewed by its holder alone",
+        ATTEMPTS,
+        "            job.c.worker_id == worker_id,\n",
+        "",
+        f"{LEDGER_TESTS}::test_nobody_renews_the_lease_of_another",
+    ),
+    guard(
+        "an attempt ends once",
+        ATTEMPTS,
+        "        state_is(JobState.RUNNING),\n        job.c.attempt == lease.attempt,\n",
+        "        job.c.attempt == lease.attempt,\n",
+        f"{LEDGER_TESTS}::test_an_attempt_ends_once",
+    ),
+    guard(
+        "the fence rises with each claim",
+        ATTEMPTS,
+        "attempt=job.c.attempt + 1,",
+        "attempt=func.greatest(job.c.attempt, 1),",
+        f"{LEDGER_TESTS}::{STALE}[complete]",
+    ),
+    guard(
+        "each attempt has an object of its own",
+        "jobs/model.py",
+        "{job.id}/{lease.attempt}.{job",
+        "{job.id}/1.{job",
+        "tests/unit/jobs/test_artifact_keys.py::test_each_attempt_writes_an_object_of_its_own",
+    ),
+)
+
+CLAIMS: Final = (
+    Guard(
+        name="only a queued job is claimed",
+        edits=(
+            Edit(file=ATTEMPTS, text="        state_is(JobState.QUEUED),\n", instead=""),
+            Edit(
+                file=ATTEMPTS,
+                text=".where(wanted, state_is(JobState.QUEUED))",
+                instead=".where(wanted)",
+            ),
+        ),
+        test=f"{LEDGER_TESTS}::test_five_claims_at_once_give_one_lease",
+    ),
+    guard(
+        "a job that is being claimed is passed over",
+        ATTEMPTS,
+        ".with_for_update(of=job, skip_locked=True)\n        .scalar_subquery()",
+        ".with_for_update(of=job)\n        .scalar_subquery()",
+        f"{RACES}::test_a_job_that_is_being_claimed_is_passed_over",
+    ),
+    guard(
+        "a retry waits for its time",
+        ATTEMPTS,
+        "        or_(job.c.not_before.is_(None), job.c.not_before <= func.now()),\n",
+        "",
+        f"{LEDGER_TESTS}::test_a_retry_waits_as_long_as_it_was_told",
+    ),
+    guard(
+        "a lease that is being renewed does not expire",
+        WINDOW,
+        "job.c.lease_expires_at < func.now())\n        .limit(limit)\n"
+        "        .with_for_update(skip_locked=True)",
+        "job.c.lease_expires_at < func.now())\n        .limit(limit)",
+        f"{RACES}::test_a_lease_that_is_being_renewed_does_not_expire",
+    ),
+    guard(
+        "only a lease that ran out is ended",
+        WINDOW,
+        "state_is(JobState.RUNNING), job.c.lease_expires_at < func.now()",
+        "state_is(JobState.RUNNING)",
+        f"{LEDGER_TESTS}::test_renewing_keeps_a_lease",
+    ),
+    guard(
+        "after an outage of the ledger, holders renew first",
+        RECONCILER,
+        "if self.clock() >= self._spare_until:",
+        "if self.clock() >= 0:",
+        f"{RECONCILER_TESTS}::test_after_an_outage_of_the_ledger_its_holders_may_renew_first",
+    ),
+)
+
+BUDGET: Final = (
+    guard(
+        "failures are bounded",
+        ATTEMPTS,
+        "again = and_(literal(counts), job.c.failures + 1 < job.c.max_failures)",
+        "again = literal(counts)",
+        f"{LEDGER_TESTS}::test_the_budget_bounds_the_failures",
+    ),
+    guard(
+        "failures are bounded, in the schema",
+        SCHEMA,
+        "CHECK (state <> 'queued' OR failures < max_failures)",
+        "CHECK (true)",
+        f"{SCHEMA_TESTS}::test_a_job_cannot_be_queued_beyond_its_budget",
+    ),
+    guard(
+        "a loss counts",
+        ATTEMPTS,
+        "job.c.failures + (1 if counts else 0)",
+        "job.c.failures + (1 if counts and failure_class is not FailureClass.LOST else 0)",
+        f"{LEDGER_TESTS}::test_losses_count_like_failures",
+    ),
+    guard(
+        "no attempt follows a cancel",
+        ATTEMPTS,
+        "        (job.c.cancel_requested_at.is_not(None), JobState.CANCELLED.value),\n"
+        "        (again,",
+        "        (again,",
+        f"{LEDGER_TESTS}::test_an_attempt_that_ends_after_a_cancel_is_not_followed_by_another",
+    ),
+)
+
+KEYS: Final = (
+    guard(
+        "one job for each key, in the schema",
+        SCHEMA,
+        "CREATE UNIQUE INDEX job_one_per_key",
+        "CREATE INDEX job_one_per_key",
+        f"{LEDGER_TESTS}::test_twenty_submits_of_one_key_at_once_make_one_job",
+    ),
+    guard(
+        "a key is refused to another request",
+        "jobs/postgres/submit.py",
+        'if row["fingerprint"] != item.fingerprint:',
+        'if row["fingerprint"] is None:',
+        f"{LEDGER_TESTS}::test_a_key_with_another_request_is_refused",
+    ),
+    guard(
+        "submissions take keys in one order",
+        "jobs/postgres/submit.py",
+        "rows = sorted((_row(item) for item in items), key=_place)",
+        "rows = [_row(item) for item in items]",
+        f"{RACES}::test_batches_with_the_same_keys_in_another_order_do_not_deadlock",
+    ),
+)
+
+RECORD: Final = (
+    guard(
+        "an announced result never changes, in the schema",
+        SCHEMA,
+        "AND (NEW.result IS DISTINCT FROM OLD.result OR NEW.attempt <> OLD.attempt)",
+        "AND false",
+        f"{SCHEMA_TESTS}::test_nonsense_cannot_be_stored",
+    ),
+    guard(
+        "only legal moves, in the schema",
+        SCHEMA,
+        "IF OLD.state <> NEW.state AND",
+        "IF false AND",
+        f"{SCHEMA_TESTS}::test_the_schema_allows_the_moves_of_python_and_no_others",
+    ),
+    guard(
+        "the fence never falls, in the schema",
+        SCHEMA,
+        "IF NEW.attempt < OLD.attempt THEN",
+        "IF false THEN",
+        f"{SCHEMA_TESTS}::test_an_attempt_never_falls",
+    ),
+    guard(
+        "a result only on success, in the schema",
+        SCHEMA,
+        "CHECK ((state = 'succeeded') = (result IS NOT NULL))",
+        "CHECK (true)",
+        f"{SCHEMA_TESTS}::test_nonsense_cannot_be_stored",
+    ),
+    guard(
+        "the audit is only added to, in the schema",
+        SCHEMA,
+        "CREATE TRIGGER move_is_append_only BEFORE UPDATE ON move\n"
+        "    FOR EACH ROW EXECUTE FUNCTION move_is_append_only();\n",
+        "",
+        f"{SCHEMA_TESTS}::test_the_audit_cannot_be_rewritten",
+    ),
+)
+
+DISPATCH: Final = (
+    guard(
+        "one dispatcher at a time fills a window",
+        WINDOW,
+        "if not connection.execute(mine).scalar_one():",
+        "if connection.execute(mine).scalar_one() is None:",
+        f"{RACES}::test_two_that_count_the_same_window_do_not_both_fill_it",
+    ),
+    guard(
+        "a window has a size",
+        WINDOW,
+        "room = size - connection.execute(standing).scalar_one()",
+        "room = size",
+        f"{LEDGER_TESTS}::test_a_window_never_holds_more_than_its_size",
+    ),
+    guard(
+        "old messages take the room of new ones",
+        RECONCILER,
+        "return self.dispatcher.length(queue) <= window",
+        "return True",
+        f"{RECONCILER_TESTS}::test_messages_of_jobs_that_workers_took_by_themselves_do_not_pile_up",
+    ),
+    guard(
+        "only a message that is provably gone is repeated",
+        RECONCILER,
+        "gone = standing - self.dispatcher.waiting(queue)",
+        "gone = standing",
+        f"{RECONCILER_TESTS}::test_a_message_that_waits_in_the_broker_is_not_repeated",
+    ),
+)
+
+WORKER: Final = (
+    guard(
+        "the lease is looked at before a result is announced",
+        RUNNER,
+        "suspect=suspicion)\n        held.check()\n",
+        "suspect=suspicion)\n",
+        "tests/unit/worker/test_last_look.py::test_an_order_that_comes_during_the_upload_is_obeyed",
+    ),
+    guard(
+        "the lease is looked at at each step",
+        "worker/held.py",
+        "        self.steps_done, self.steps_total = done, total\n        self.check()\n",
+        "        self.steps_done, self.steps_total = done, total\n",
+        f"{RUNNER_TESTS}::test_a_cancel_is_obeyed_within_a_step",
+    ),
+    guard(
+        "a broken card takes no other job",
+        RUNNER,
+        "        if self.card.is_broken:\n",
+        "        if False:\n",
+        f"{RUNNER_TESTS}::test_the_next_job_is_kept_from_a_broken_card_and_handed_back_uncounted",
+    ),
+)
+
+GUARDS: Final = (*FENCES, *CLAIMS, *BUDGET, *KEYS, *RECORD, *DISPATCH, *WORKER)
