@@ -51,14 +51,16 @@ class Scene:
     environment: dict[str, str]
     workers: list[Worker] = field(default_factory=list)
 
-    def worker(self, *, steps: int = 4, step_seconds: float = 0.0) -> Worker:
-        """A worker that is ready; its lease is ``LEASE``."""
+    def worker(
+        self, *, steps: int = 4, step_seconds: float = 0.0, lease: timedelta = LEASE
+    ) -> Worker:
+        """A worker that is ready."""
         number = len(self.workers)
         log = self.folder / f"worker-{number}.log"
         settings = {
             **self.environment,
             "PACKSHOT_ENGINE": "fake",
-            "PACKSHOT_LEASE_SECONDS": str(LEASE.total_seconds()),
+            "PACKSHOT_LEASE_SECONDS": str(lease.total_seconds()),
             "PACKSHOT_FAKE_FAULTS": "true",
             "PACKSHOT_FAKE_STEPS": str(steps),
             "PACKSHOT_FAKE_STEP_SECONDS": str(step_seconds),
