@@ -24,7 +24,7 @@ class Costs:
     build: float
     forward: float
     compiling: float = 0.0
-    offloading: float = 0.0  #: moving the weights to the host
+    offloading: float = 0.0  #: moving the weights to the host, and locking them there
     offloaded_forward: float = 0.0
 
     def of(self, case: Case, *, built: bool) -> float:
@@ -32,7 +32,8 @@ class Costs:
         forward, seconds = self.forward, 0.0 if built else self.build
         if case.placement is not Placement.RESIDENT:
             forward = max(forward, self.offloaded_forward)
-            seconds += self.offloading
+            locks = case.placement is Placement.GROUP_OFFLOAD
+            seconds += self.offloading if locks else self.offloading / 2
         passes: float = case.passes + WARM_PASSES + AROUND
         if case.profile.load.compiled and not built:
             seconds += self.compiling
@@ -44,7 +45,7 @@ def guessed(device: str) -> Costs:
     """For one H100; a CPU has the tiny sizes."""
     if device == "cpu":
         return Costs(build=2.0, forward=0.05)
-    return Costs(build=30.0, forward=0.5, compiling=100.0, offloading=60.0, offloaded_forward=3.0)
+    return Costs(build=20.0, forward=0.5, compiling=90.0, offloading=60.0, offloaded_forward=1.5)
 
 
 class Budget:

@@ -15,6 +15,7 @@ from worker.engine.diffusers.placement import GIB
 PACKAGES: Final = ("torch", "triton", "diffusers", "transformers", "accelerate", "torchao")
 _DRIVER: Final = Path("/proc/driver/nvidia/version")
 _MEMORY: Final = Path("/proc/meminfo")
+_SHARE: Final = Path("/sys/fs/cgroup/memory.max")
 
 
 def device_here() -> str:
@@ -35,11 +36,20 @@ def facts(device: str) -> dict[str, Any]:
 
 
 def host_gib_available() -> float:
-    """Of the host's memory; without limit where the system does not say."""
-    if not _MEMORY.is_file():
-        return float("inf")
-    lines = dict(line.split(":", 1) for line in _MEMORY.read_text(encoding="ascii").splitlines())
-    return int(lines["MemAvailable"].split()[0]) * 1024 / GIB
+    """Of the host's memory, or of the container's share; no limit where nothing says one."""
+    left = [float("inf")]
+    if _MEMORY.is_file():
+        left.append(_numbers(_MEMORY)["MemAvailable:"] * 1024)
+    if _SHARE.is_file() and (most := _SHARE.read_text(encoding="ascii").strip()) != "max":
+        used = _numbers(_SHARE.with_name("memory.stat"))
+        left.append(float(most) - used["anon"] - used["shmem"])
+    return min(left) / GIB
+
+
+def _numbers(file: Path) -> dict[str, int]:
+    """The first number of each line, by the word before it."""
+    lines = (line.split() for line in file.read_text(encoding="ascii").splitlines())
+    return {words[0]: int(words[1]) for words in lines}
 
 
 def _driver() -> str | None:

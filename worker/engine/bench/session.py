@@ -120,6 +120,7 @@ class Session:
         torch.compiler.reset()
         gc.collect()
         torch.cuda.empty_cache()
+        torch._C._host_emptyCache()  # noqa: SLF001 - locked memory of an offload, 90 GB of it
 
 
 def _first_line(error: Exception) -> str:
