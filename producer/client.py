@@ -178,6 +178,9 @@ class Client:
                 if each:
                     each()
 
+        if len(edits) == 1:  # no threads for that
+            yield self._record([prepare(edits[0])])
+            return
         with ThreadPoolExecutor(UPLOADS, thread_name_prefix="upload") as pool:
             for start in range(0, len(edits), CHUNK):
                 yield self._record(list(pool.map(prepare, edits[start : start + CHUNK])))

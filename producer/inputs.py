@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from jobs import pictures
 from jobs.artifacts import ArtifactStore
 from jobs.ledger import Ledger
 from jobs.model import input_key
+
+#: For so many seconds nobody is told again that an input is used: far less than any sweep waits.
+REMEMBERED: Final = 600.0
+MOST: Final = 100_000  # pictures remembered; a server lives for long
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,13 +42,27 @@ class Picture:
 
 
 class Inputs:
-    """Stores one tenant's inputs; thread-safe, and remembers paths it has stored."""
+    """Stores one tenant's inputs; thread-safe.
 
-    def __init__(self, ledger: Ledger, artifacts: ArtifactStore, tenant: str) -> None:
+    It remembers which files and contents it has stored, for a while: nobody reads, hashes or
+    uploads the same picture thousands of times.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        artifacts: ArtifactStore,
+        tenant: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.ledger = ledger
         self.artifacts = artifacts
         self.tenant = tenant
-        self._known: dict[tuple[object, ...], str] = {}
+        self._clock = clock
+        self._digests: dict[tuple[object, ...], str] = {}  # by what tells a file
+        self._stored: dict[str, float] = {}  # by digest: when
+        self._turns: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
     def store(self, picture: Picture) -> str:
@@ -50,26 +72,49 @@ class Inputs:
         or bucket do not answer.
         """
         identity = _identity(picture)
-        with self._lock:
-            digest = self._known.get(identity) if identity else None
-        if digest is None:
-            digest = self._upload(picture)
-            if identity:
-                with self._lock:
-                    self._known[identity] = digest
-        return digest
-
-    def _upload(self, picture: Picture) -> str:
+        digest = self._digests.get(identity) if identity else None
+        if digest is not None and self._is_stored(digest):
+            return digest
         data = picture.read()
         digest = hashlib.sha256(data).hexdigest()
+        if not self._is_stored(digest):
+            with self._turn(digest):  # of several threads with the same picture, one uploads it
+                if not self._is_stored(digest):
+                    self._upload(picture, data, digest)
+                    self._remember(identity, digest)
+        elif identity:
+            self._digests[identity] = digest
+        return digest
+
+    def _remember(self, identity: tuple[object, ...] | None, digest: str) -> None:
+        if len(self._stored) >= MOST:
+            self._stored.clear()
+            self._digests.clear()
+        self._stored[digest] = self._clock()
+        if identity:
+            self._digests[identity] = digest
+
+    def _is_stored(self, digest: str) -> bool:
+        at = self._stored.get(digest)
+        return at is not None and self._clock() - at < REMEMBERED
+
+    @contextmanager
+    def _turn(self, digest: str) -> Iterator[None]:
+        with self._lock:
+            turn = self._turns.setdefault(digest, threading.Lock())
+        with turn:
+            yield
+        with self._lock:
+            self._turns.pop(digest, None)
+
+    def _upload(self, picture: Picture, data: bytes, digest: str) -> None:
         # Marked as used first, so that no sweep deletes what we are about to count on.
         if digest in self.ledger.touch_inputs(self.tenant, [digest]):
-            return digest
+            return
         info = pictures.inspect(data, name=picture.name)
         key = input_key(self.tenant, digest)
         self.artifacts.put(key, data, media_type=info.media_type)
         self.ledger.record_input(self.tenant, digest, size=len(data), media_type=info.media_type)
-        return digest
 
 
 def _identity(picture: Picture) -> tuple[object, ...] | None:
