@@ -1,0 +1,68 @@
+"""This project's own wheel, and what is in it.
+
+The wheel is built from what is committed, in a folder of its own: what lies about in a working
+tree does not travel.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any, Final
+
+from envpack.pack.errors import NotPackable
+from envpack.pack.process import run
+from envpack.pack.sources import Source
+
+_NAME: Final = re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+)(-.+)?-[^-]+-[^-]+-[^-]+\.whl")
+
+
+def build_wheel(project: Path, scratch: Path, commit: str = "HEAD") -> Path:
+    """Of one commit, offline, with the build backend that is installed here.
+
+    Raises ``ToolFailed``.
+    """
+    packed, tree, wheels = (scratch / name for name in ("commit.tar", "commit", "wheels"))
+    run(["git", "-C", project, "archive", "--format=tar", f"--output={packed}", commit])
+    with tarfile.open(packed) as tar:
+        tar.extractall(tree, filter="data")
+    offline = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
+    run([sys.executable, "-m", "pip", "wheel", "--quiet", *offline, "-w", wheels, tree])
+    return next(wheels.glob("*.whl"))
+
+
+def commit_of(project: Path) -> str:
+    """The full name of what is checked out.  Raises ``ToolFailed``."""
+    return run(["git", "-C", project, "rev-parse", "HEAD"]).stdout.strip()
+
+
+def unpacked_wheel(wheel: Path, tree: Path) -> list[Source]:
+    """Its files, in the layout of ``site-packages``.  Raises ``NotPackable``."""
+    try:
+        with zipfile.ZipFile(wheel) as zipped:
+            members = [one for one in zipped.infolist() if not one.is_dir()]
+            zipped.extractall(tree, members)  # noqa: S202 - zipfile keeps names inside
+    except (OSError, zipfile.BadZipFile) as fault:
+        raise NotPackable(f"{wheel}: cannot be read as a wheel ({fault})") from fault
+    odd = [one.filename for one in members if ".data/" in one.filename]
+    if odd:
+        raise NotPackable(f"{wheel}: {odd[0]}: belongs elsewhere than among the modules")
+    return [
+        Source(
+            path=one.filename,
+            content=tree / one.filename,
+            executable=bool(one.external_attr >> 16 & 0o111),
+        )
+        for one in members
+    ]
+
+
+def application_facts(wheel: Path) -> dict[str, Any]:
+    """Name and version, as the wheel's own name says.  Raises ``NotPackable``."""
+    found = _NAME.fullmatch(wheel.name)
+    if not found:
+        raise NotPackable(f"{wheel.name}: not the name of a wheel")
+    return {"name": found["name"], "version": found["version"]}
