@@ -17,6 +17,7 @@ from producer import (
     following,
     manifest,
     options,
+    release_report,
     report,
     saving,
     submission,
@@ -244,17 +245,28 @@ def history(app: App, job: str) -> None:
 
 @cli.command("report")
 @options.batch
+@options.by_release
 @options.as_json
 @click.pass_obj
-def show_report(app: App, batch: str | None) -> None:
-    """Sum up jobs: states, failures by class, suspect pictures by reason, times.
+def show_report(
+    app: App, batch: str | None, by: str | None, **asked: Unpack[options.ByRelease]
+) -> None:
+    """Sum up jobs: states, failures by class, times.
 
-    Of a batch, or of the newest 1,000 jobs.
+    Of a batch, or of the newest 1,000 jobs.  By release: what each release's attempts came to, for
+    packshot-env judge.
 
     \b
     packshot report --batch spring
+    packshot report --by release --within 2h --golden golden/ --json | packshot-env judge -
     """
+    if batch and by:
+        raise click.UsageError("--batch and --by do not go together: releases are not of a batch.")
     with app.connect() as client:
+        if by:
+            releases = release_report.by_release(client, **asked)
+            tables.echo_json(releases.as_json()) if app.as_json else release_report.show(releases)
+            return
         found = report.report(client, batch)
     tables.echo_json(found.as_json()) if app.as_json else report.show(found)
 

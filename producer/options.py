@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, TypedDict, TypeVar
 
 import click
 
@@ -119,6 +121,45 @@ _SUBMIT: Final = (
 
 
 def submit(command: Command) -> Command:
-    for option in reversed(_SUBMIT):
+    return _with(_SUBMIT, command)
+
+
+class ByRelease(TypedDict):
+    """As ``producer.release_report.by_release`` takes it."""
+
+    within: timedelta
+    baseline: str | None
+    golden: Path | None
+
+
+_BY_RELEASE: Final = (
+    click.option("--by", type=click.Choice(["release"]), help="One line per release."),
+    click.option(
+        "--within",
+        type=DURATION,
+        default="24h",
+        show_default=True,
+        help="By release: attempts that ended in this time.",
+    ),
+    click.option(
+        "--baseline",
+        metavar="DIGEST",
+        help="By release: what the others are compared with; default: the one that ran most.",
+    ),
+    click.option(
+        "--golden",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        metavar="FOLDER",
+        help="By release: reference pictures, NAME.png; default: those of the baseline.",
+    ),
+)
+
+
+def by_release(command: Command) -> Command:
+    return _with(_BY_RELEASE, command)
+
+
+def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
+    for option in reversed(options):
         command = option(command)
     return command
