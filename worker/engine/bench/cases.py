@@ -21,6 +21,8 @@ LEVERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "flat_vae": lambda word: word == "1",
     "step_cache": lambda word: None if word == "0" else float(word),
 }
+TRIES: Final = "tries"  #: names all rows of ``--try``
+_TRY: Final = "try "
 Lever = tuple[str, tuple[Any, ...]]
 
 
@@ -67,11 +69,15 @@ def planned(
         for one in architecture.row.profiles
     }
     cases = (*_standing(profiles, device), *_tries(profiles["quality"], levers))
-    unknown = set(only) - {case.name for case in cases}
+    unknown = set(only) - {case.name for case in cases} - {TRIES}
     if unknown:
         known = ", ".join(case.name for case in cases)
         raise BadSettings(f"--profiles: one of {known}, not {', '.join(sorted(unknown))}")
-    return tuple(case for case in cases if not only or case.name in only)
+    return tuple(
+        case
+        for case in cases
+        if not only or case.name in only or (TRIES in only and case.name.startswith(_TRY))
+    )
 
 
 def _standing(profiles: Mapping[str, Profile], device: str) -> tuple[Case, ...]:
@@ -118,7 +124,7 @@ def _tries(quality: Profile, levers: Sequence[Lever]) -> tuple[Case, ...]:
     names = [name for name, _ in levers]
     return tuple(
         Case(
-            name="try " + " ".join(f"{name}={one}" for name, one in zip(names, each, strict=True)),
+            name=_TRY + " ".join(f"{name}={one}" for name, one in zip(names, each, strict=True)),
             profile=_loaded(quality, replace(Load(), **dict(zip(names, each, strict=True)))),
             exact="step_cache" not in names,
         )

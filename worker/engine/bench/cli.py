@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tiny", action="store_true", help="tiny sizes, on the CPU")
     parser.add_argument("--out", type=Path, default=OUT, help="the JSON; a table goes beside it")
     parser.add_argument("--minutes", type=float, default=9.0, help="what no longer fits is told")
-    parser.add_argument("--profiles", default="", help="rows to run, with commas; all if none")
+    parser.add_argument("--profiles", default="", help="rows, with commas; tries: --try's")
     parser.add_argument("--steps", type=int, help="at most, in place of a profile's own")
     parser.add_argument("--pictures", type=int, default=1, choices=(1, 2, 3))
     parser.add_argument(
