@@ -60,6 +60,10 @@ bench-worker: $(STAMP) ## how busy simulated cards are kept (build/bench/worker.
 .PHONY: bench
 bench: bench-queue bench-worker ## both
 
+.PHONY: gpu-bench
+gpu-bench: ## time the engine on this machine's GPU, or try the bench on the CPU (ARGS=...)
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m worker.engine.bench $(ARGS)
+
 .PHONY: check
 check: $(STAMP) ## ruff, mypy, import rules
 	@$(BIN)/ruff check .
