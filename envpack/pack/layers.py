@@ -17,10 +17,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from envpack.node.model import Archive, FileRecord, LinkRecord, Manifest
+from envpack.node.model import FORMATS, Archive, FileRecord, LinkRecord, Manifest
 from envpack.pack.archive import Form, contents, write_archive
 from envpack.pack.bytecode import make_bytecode
 from envpack.pack.collect import collect
+from envpack.pack.compress import MAX_LEVELS
 from envpack.pack.depot import DepotFolder
 from envpack.pack.errors import NotPackable
 from envpack.pack.exclude import Saving, without_ballast
@@ -96,12 +97,16 @@ def pack_application(
             sources.append(Source(path="settings.env", content=settings.read_bytes()))
         files = survey(_by_path([*sources, *bytecode.files]), Leaks())
         manifest = _manifest("app", files, (), application_facts(wheel))
-        archive = _archived(depot, manifest, files, Form(format="tar.gz"))
+        # It is small: pressed hard, and in both forms, so that each host finds one it can read.
+        every = [
+            _archived(depot, manifest, files, Form(format=form, level=MAX_LEVELS[form]))
+            for form in FORMATS
+        ]
     return Packed(
         layer="app",
         digest=manifest.digest,
         manifest=manifest,
-        archive=archive,
+        archive=every[0],
         uncompiled=bytecode.refused,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any, Final
@@ -17,21 +18,36 @@ from envpack.pack.errors import NotPackable
 from envpack.pack.process import run
 from envpack.pack.sources import Source
 
+_BUILD: Final = (
+    "import importlib, sys; importlib.import_module(sys.argv[1]).build_wheel(sys.argv[2])"
+)
 _NAME: Final = re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+)(-.+)?-[^-]+-[^-]+-[^-]+\.whl")
 
 
 def build_wheel(project: Path, scratch: Path, commit: str = "HEAD") -> Path:
-    """Of one commit, offline, with the build backend that is installed here.
+    """Of one commit, by the build backend that it names (PEP 517) and that is installed here.
 
-    Raises ``ToolFailed``.
+    Raises ``ToolFailed``, ``NotPackable``.
     """
     packed, tree, wheels = (scratch / name for name in ("commit.tar", "commit", "wheels"))
     run(["git", "-C", project, "archive", "--format=tar", f"--output={packed}", commit])
     with tarfile.open(packed) as tar:
         tar.extractall(tree, filter="data")
-    offline = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
-    run([sys.executable, "-m", "pip", "wheel", "--quiet", *offline, "-w", wheels, tree])
+    wheels.mkdir()
+    script = (sys.executable, "-W", "ignore", "-c", _BUILD, _backend(tree), wheels)
+    run(script, cwd=tree)
     return next(wheels.glob("*.whl"))
+
+
+def _backend(tree: Path) -> str:
+    try:
+        settings = tomllib.loads((tree / "pyproject.toml").read_text("utf-8"))
+        return str(settings["build-system"]["build-backend"])
+    except (OSError, ValueError, KeyError) as fault:
+        raise NotPackable(
+            f"{tree}/pyproject.toml: names no build backend ({fault}); build a wheel otherwise and"
+            " give it with --wheel"
+        ) from fault
 
 
 def commit_of(project: Path) -> str:
