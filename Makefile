@@ -40,6 +40,22 @@ test-compose: $(STAMP) ## every test, on the servers of docker-compose.test.yml
 	$(BIN)/python -m pytest; status=$$?; \
 	docker compose -f docker-compose.test.yml down --volumes; exit $$status
 
+.PHONY: chaos
+chaos: $(STAMP) ## a minute of random faults, and what it cost (SEED=n; wants Debian's faketime)
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
+
+.PHONY: chaos-long
+chaos-long: $(STAMP) ## ten minutes of random faults, with the lease that workers have
+	@$(BIN)/python -m tests.chaos --seconds 600 --lease 15 --jobs 10000 $(if $(SEED),--seed $(SEED))
+
+.PHONY: recovery
+recovery: $(STAMP) ## a worker is killed: how soon its job runs again, here and with plain Celery
+	@$(BIN)/python -m tests.chaos.plain_celery
+
+.PHONY: mutation
+mutation: $(STAMP) ## take each guard away, and see its test fail
+	@$(BIN)/python -m tests.mutation
+
 .PHONY: train-tiny
 train-tiny: $(STAMP) ## train the small checkpoint on from where it stopped (MINUTES=60, THREADS=2)
 	@nice -n 19 $(BIN)/python -m worker.engine.tiny.training --threads $(or $(THREADS),2) \
