@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
 
 from envpack.node.errors import NotThere, NotTrusted, Unreachable
-from envpack.pack.settings import BucketServer
+from envpack.node.settings import BucketServer
 from envpack.pack.ship import Item
 
 _PART: Final = 64 * 1024 * 1024  # bytes; 10,000 parts of these are more than any archive
@@ -27,18 +28,19 @@ _DIGEST: Final = "x-amz-meta-sha256"
 
 class Bucket:
     def __init__(self, server: BucketServer, bucket: str, prefix: str) -> None:
+        place = urlsplit(server.url)
         self._client = Minio(
-            server.endpoint,
+            place.netloc,
             access_key=server.access,
             secret_key=server.secret,
-            secure=server.secure,
-            region="us-east-1",  # named, so that the SDK does not ask for it first
+            secure=place.scheme == "https",
+            region=server.region,  # named, so that the SDK does not ask for it first
             http_client=urllib3.PoolManager(
                 timeout=urllib3.Timeout(connect=5, read=60), retries=urllib3.Retry(total=3)
             ),
         )
         self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
-        self.where = f"s3://{server.endpoint}/{bucket}/{prefix}".rstrip("/")
+        self.where = f"s3://{place.netloc}/{bucket}/{prefix}".rstrip("/")
 
     def send(self, depot: Path, items: Sequence[Item]) -> list[Item]:
         with self._gate():

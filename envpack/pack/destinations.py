@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from envpack.node.errors import NotTrusted, Unreachable, Unsuitable
+from envpack.node.settings import bucket_server
 from envpack.pack.process import ToolFailed, run
-from envpack.pack.settings import bucket_server
 from envpack.pack.ship import Destination, Item
 
 _BLOCK: Final = 1024 * 1024  # bytes read at a time

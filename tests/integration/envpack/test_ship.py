@@ -19,9 +19,9 @@ from minio import Minio
 
 from envpack.node.errors import NotThere, NotTrusted, Unreachable, Unsuitable
 from envpack.node.model import Archive, FileRecord, LayerDocument, Manifest, Release, spelt
+from envpack.node.settings import bucket_server
 from envpack.pack.bucket import Bucket
 from envpack.pack.destinations import Folder, Host, destination
-from envpack.pack.settings import bucket_server
 from envpack.pack.ship import Destination, Item, Shipped, needed, ship, whole
 from tests.services import eventually
 
@@ -339,12 +339,13 @@ def bucket(s3_url: str, request: pytest.FixtureRequest) -> Bucket:
 
 def _client(s3_url: str) -> Minio:
     server = bucket_server({"PACKSHOT_DEPOT_S3_URL": s3_url})
+    place = urlsplit(server.url)
     return Minio(
-        server.endpoint,
+        place.netloc,
         access_key=server.access,
         secret_key=server.secret,
-        secure=server.secure,
-        region="us-east-1",
+        secure=place.scheme == "https",
+        region=server.region,
     )
 
 
