@@ -1,0 +1,56 @@
+"""Which release runs: switched by one rename, and switched back the same way.
+
+Workers resolve ``current`` once, when they start, and stay with what they started from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envpack.node.errors import NotThere, NotTrusted
+from envpack.node.host import Host, link, write
+from envpack.node.model import LAYERS, Release
+from envpack.node.trust import check_counter
+
+
+@dataclass(frozen=True)
+class Switched:
+    release: Release
+    before: str | None  #: digest
+
+
+def activate(host: Host, digest: str, *, allow_older: bool = False) -> Switched:
+    """Point ``current`` at a release that is unpacked; remember what was.
+
+    Raises ``NotThere`` if a layer is missing, ``NotTrusted`` for a moved or an older one.
+    """
+    with host.locked():
+        release = host.release(digest)
+        check_counter(host, release, allow_older=allow_older)
+        for kind in LAYERS:
+            host.placed(kind, getattr(release, kind))
+        before = host.linked("current")
+        if release.counter > host.highest()[0]:
+            write(host.root / "highest", f"{release.counter} {digest}\n".encode())
+        if before is not None and before != digest:
+            link(host.root / "previous", f"releases/{before}")
+        link(host.root / "current", f"releases/{digest}")
+        return Switched(release, before)
+
+
+def roll_back(host: Host) -> Switched:
+    """To what ran before; nothing is unpacked.  Raises ``NotThere`` if nothing did."""
+    previous = host.linked("previous")
+    if previous is None or previous == host.linked("current"):
+        raise NotThere(f"{host.root}: nothing was active before what is now")
+    return activate(host, previous, allow_older=True)
+
+
+def state_of(host: Host, release: Release) -> str:
+    """``ready``, or what keeps the release from being started."""
+    try:
+        for kind in LAYERS:
+            host.placed(kind, getattr(release, kind))
+    except (NotThere, NotTrusted) as fault:
+        return str(fault)
+    return "ready"

@@ -1,0 +1,237 @@
+"""The folders of a host, and what lies in them: see docs/envpack.md.
+
+What is not marked complete does not exist: a run that died leaves nothing that another believes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from envpack.node.errors import InvalidManifest, NotThere, NotTrusted, Unreachable, Unsuitable
+from envpack.node.model import LAYERS, Manifest, Release, checked_digest, spelt
+
+_SHORTEST = 6  # digits by which a release may be named, where it is the only one
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What is written last, beside a layer that is whole."""
+
+    path: str  #: the real folder that its prefix was fixed for
+    completed: float  #: seconds since 1970, by the host's clock
+    #: sha256 and size of each file that the prefix has changed
+    changed: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+
+class Host:
+    """All layers and releases under one root."""
+
+    def __init__(self, root: Path) -> None:
+        # Prefixes are written into files, so only the real path counts.
+        self.root = Path(os.path.realpath(root))
+        spelt_root = str(self.root)
+        if spelt_root.split() != [spelt_root] or not spelt_root.isprintable():
+            raise Unsuitable(
+                f"root {spelt_root!r}: has blanks, which no script's first line can name: "
+                "choose another"
+            )
+
+    @property
+    def parts(self) -> Path:
+        return self.root / "parts"
+
+    def layer(self, kind: str, digest: str) -> Path:
+        return self.root / kind / digest
+
+    def manifest_path(self, kind: str, digest: str) -> Path:
+        return self.root / kind / f"{digest}.json"
+
+    def completion_path(self, kind: str, digest: str) -> Path:
+        return self.root / kind / f"{digest}.complete"
+
+    def release_folder(self, digest: str) -> Path:
+        return self.root / "releases" / digest
+
+    def completion(self, kind: str, digest: str) -> Completion | None:
+        """Of a layer that is whole and stands where it was unpacked for."""
+        value = _json(self.completion_path(kind, digest))
+        if value is None:
+            return None
+        try:
+            return Completion(**value)
+        except TypeError as fault:
+            raise InvalidManifest(
+                f"{self.completion_path(kind, digest)}: cannot be read ({fault})"
+            ) from fault
+
+    def complete(self, kind: str, digest: str, done: Completion) -> None:
+        write(self.completion_path(kind, digest), spelt(asdict(done)))
+
+    def manifest(self, kind: str, digest: str) -> Manifest:
+        """Of a layer on this host.  Raises ``NotThere``, ``NotTrusted``."""
+        path = self.manifest_path(kind, digest)
+        value = _json(path)
+        if value is None:
+            raise NotThere(f"{path}: no such layer here: unpack its release first")
+        manifest = Manifest.from_json(value)
+        if manifest.digest != digest or manifest.layer != kind:
+            raise NotTrusted(f"{path}: is not the manifest that its name says: unpack it again")
+        return manifest
+
+    def placed(self, kind: str, digest: str) -> Path:
+        """The real folder of a layer that is whole, and has not moved since.
+
+        Raises ``NotThere`` or ``NotTrusted``.
+        """
+        done = self.completion(kind, digest)
+        if done is None:
+            raise NotThere(f"{kind} layer {digest[:12]}: not unpacked in {self.root}")
+        path = Path(done.path)
+        if not path.is_dir() or os.path.realpath(path) != done.path:
+            raise NotTrusted(
+                f"{kind} layer {digest[:12]}: was unpacked at {path} and is not there any more: "
+                "an environment cannot be moved, unpack it again"
+            )
+        if kind != "model" and path != self.layer(kind, digest):
+            raise NotTrusted(
+                f"{kind} layer {digest[:12]}: was unpacked at {path} and stands at "
+                f"{self.layer(kind, digest)}: an environment cannot be moved, unpack it again"
+            )
+        return path
+
+    def layers(self) -> list[tuple[str, str]]:
+        """Kind and digest of all that lies here, whole or not."""
+        found = {
+            (kind, path.name.split(".")[0]) for kind in LAYERS for path in _listed(self.root / kind)
+        }
+        return sorted(found)
+
+    def releases(self) -> dict[str, Release]:
+        """By digest, the highest counter first."""
+        found = {
+            path.name: self.release(path.name)
+            for path in _listed(self.root / "releases")
+            if not path.name.startswith(".")
+        }
+        return dict(sorted(found.items(), key=lambda item: -item[1].counter))
+
+    def release(self, digest: str) -> Release:
+        """Raises ``NotThere``, ``NotTrusted``."""
+        value = _json(self.release_folder(digest) / "release.json")
+        if value is None:
+            raise NotThere(f"release {digest[:12]}: not unpacked in {self.root}")
+        release = Release.from_json(value)
+        if release.digest != digest:
+            raise NotTrusted(f"release {digest[:12]}: its folder holds another one")
+        return release
+
+    def named(self, name: str) -> str:
+        """The digest of the release that ``name`` means: digest, its head, name, or a link.
+
+        Raises ``NotThere``, also where several are meant.
+        """
+        if name in {"current", "previous"}:
+            linked = self.linked(name)
+            if linked is None:
+                raise NotThere(f"{name}: no release is {name} in {self.root}")
+            return linked
+        found = {
+            digest
+            for digest, release in self.releases().items()
+            if release.name == name or (len(name) >= _SHORTEST and digest.startswith(name))
+        }
+        if len(found) != 1:
+            what = "several releases" if found else "no release"
+            raise NotThere(f"{name!r}: {what} of that name in {self.root}")
+        return found.pop()
+
+    def linked(self, name: str) -> str | None:
+        """The release that ``current`` or ``previous`` points at."""
+        try:
+            target = (self.root / name).readlink()
+        except FileNotFoundError:
+            return None
+        return checked_digest(f"{self.root / name}", target.name)
+
+    def highest(self) -> tuple[int, str]:
+        """The highest counter ever activated, and the release that had it."""
+        try:
+            counter, digest = (self.root / "highest").read_text(encoding="utf-8").split()
+            return int(counter), checked_digest("highest", digest)
+        except FileNotFoundError:
+            return 0, ""
+        except ValueError as fault:
+            raise InvalidManifest(
+                f"{self.root / 'highest'}: a counter and a digest expected ({fault})"
+            ) from fault
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else changes this root meanwhile; a process that dies lets go.
+
+        Raises ``Unreachable`` if somebody does.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except PermissionError as fault:
+            raise Unsuitable(f"{self.root}: cannot be written by this user") from fault
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise Unreachable(
+                f"{self.root}: another packshot-env works here; run it again when it is done"
+            ) from None
+        finally:
+            os.close(lock)
+
+
+def write(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """All of it or nothing, also if the power fails."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with draft.open("wb") as file:
+        file.write(content)
+        os.fchmod(file.fileno(), mode)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
+def link(path: Path, target: str) -> None:
+    """Point ``path`` at ``target``: before or after, never neither."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    draft.symlink_to(target)
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _listed(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _json(path: Path) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as fault:
+        raise InvalidManifest(f"{path}: no JSON ({fault})") from fault

@@ -1,0 +1,66 @@
+"""The folder of a release: its document, links to its layers, and the programs that start it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from envpack.node import trees
+from envpack.node.host import Host, sync_folder, write
+from envpack.node.model import LAYERS, Release
+
+#: Program and the module that the environment's Python runs.
+PROGRAMS = {"packshot-worker": "worker", "packshot": "producer"}
+_LAUNCHER = """\
+#!/bin/sh
+# {module} of release {digest}: with its own Python, from where it was unpacked, nowhere else.
+release={release}
+here=$(dirname "$(readlink -f "$0")")
+if [ "$here" != "$release/bin" ] || [ ! -x {python} ]; then
+  echo "{program}: unpacked at $release, started from $here: an environment cannot be moved;" \\
+    "unpack it again" >&2
+  exit 69
+fi
+unset PYTHONPATH PYTHONHOME PYTHONSTARTUP LD_LIBRARY_PATH LD_PRELOAD CONDA_PREFIX VIRTUAL_ENV
+export PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={app}
+export PACKSHOT_RELEASE={digest} PACKSHOT_MODEL_DIR={model}
+# Held for as long as this process lives, so that prune sees it whoever runs it.
+exec 9<"$release/release.json"
+if command -v flock >/dev/null; then flock -s 9; fi
+exec {python} -m {module} "$@"
+"""
+
+
+def write_folder(host: Host, release: Release, content: bytes, signature: bytes) -> Path:
+    """Whole or not at all; one that is there already stays as it is."""
+    folder = host.release_folder(release.digest)
+    if (folder / "release.json").exists():
+        return folder
+    draft = folder.with_name(f".{release.digest}")
+    trees.remove(draft)
+    (draft / "bin").mkdir(parents=True)
+    for kind in LAYERS:
+        place = host.placed(kind, getattr(release, kind))
+        near = host.root in place.parents
+        target = os.path.relpath(place, folder) if near else str(place)
+        (draft / kind).symlink_to(target)
+    for program, module in PROGRAMS.items():
+        text = _launcher(host, release, program, module)
+        write(draft / "bin" / program, text.encode(), 0o555)
+    write(draft / "release.json.minisig", signature, 0o444)
+    write(draft / "release.json", content, 0o444)
+    draft.rename(folder)
+    sync_folder(folder.parent)
+    return folder
+
+
+def _launcher(host: Host, release: Release, program: str, module: str) -> str:
+    quoted = {
+        "release": host.release_folder(release.digest),
+        "python": host.placed("env", release.env) / "bin" / "python",
+        "app": host.placed("app", release.app),
+        "model": host.placed("model", release.model),
+    }
+    names = {"program": program, "module": module, "digest": release.digest}
+    return _LAUNCHER.format(**names, **{key: shlex.quote(str(one)) for key, one in quoted.items()})
