@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -16,10 +18,12 @@ from sqlalchemy.exc import (
     DBAPIError,
     InterfaceError,
     InternalError,
+    InvalidatePoolError,
     OperationalError,
     ProgrammingError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from jobs.errors import BadSettings, SchemaMismatch, Unavailable
 
@@ -30,6 +34,8 @@ CONNECT_TIMEOUT: Final = 5  # seconds, for a new connection and for one of the p
 ANSWER_TIMEOUT: Final = 20.0
 #: What a connection from the pool has to show that it lives, before it is trusted with more.
 PING_TIMEOUT: Final = 5.0
+RESTED: Final = 0.1  #: seconds out of use after which a connection is pinged
+RETURNED: Final = "packshot_returned"  #: of a connection's record: when it came back to the pool
 POLL: Final = 0.1  # seconds between two looks for a signal while an answer is waited for
 #: A stopped process must not keep rows or the reconciler's lock; a dead network must be noticed.
 SESSION: Final = " ".join(
@@ -92,11 +98,11 @@ class Database:
             max_overflow=pool_size,
             pool_timeout=CONNECT_TIMEOUT,
             hide_parameters=True,  # instructions are the caller's business, not the log's
-            pool_pre_ping=True,  # a restart of Postgres costs nobody an error
             connect_args={"connect_timeout": CONNECT_TIMEOUT, "options": SESSION, **TCP},
         )
         event.listen(self.engine, "do_connect", _bounded)
-        event.listen(self.engine, "checkin", _to_be_pinged)
+        event.listen(self.engine, "checkin", _note_the_time)
+        event.listen(self.engine, "checkout", self._check)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -120,6 +126,20 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+    def _check(self, connection: BoundedConnection, record: ConnectionPoolEntry, _: object) -> None:
+        """A restart of Postgres costs nobody an error: whoever is given a connection gets one that
+        lives.  One that was used a moment ago is only asked whether the server has hung up."""
+        connection.patience = PING_TIMEOUT
+        now = time.monotonic()
+        rested = now - record.info.get(RETURNED, now)  # a new one has answered just now
+        try:
+            if _has_spoken(connection):
+                raise InvalidatePoolError
+            if rested > RESTED:
+                self.engine.dialect.do_ping(connection)  # type: ignore[arg-type]
+        except psycopg.Error as error:
+            raise InvalidatePoolError from error
 
     @contextmanager
     def _gate(self) -> Iterator[None]:
@@ -147,10 +167,15 @@ def _set_patience(connection: Connection, patience: float | None) -> None:
     connection.connection.dbapi_connection.patience = patience  # type: ignore[union-attr]
 
 
-def _to_be_pinged(connection: BoundedConnection | None, _record: object) -> None:
-    """Back in the pool: the next thing asked of it is the ping of whoever takes it out."""
-    if connection is not None:
-        connection.patience = PING_TIMEOUT
+def _note_the_time(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info[RETURNED] = time.monotonic()
+
+
+def _has_spoken(connection: BoundedConnection) -> bool:
+    """Between two statements a server says nothing, unless it ends the connection."""
+    listening = select.poll()
+    listening.register(connection.pgconn.socket, select.POLLIN)
+    return bool(listening.poll(0))
 
 
 def _first_line(error: DBAPIError) -> str:

@@ -10,13 +10,19 @@ from time import monotonic
 import pytest
 
 from jobs.errors import Unavailable
-from jobs.postgres.connection import ANSWER_TIMEOUT, Database
+from jobs.postgres.connection import ANSWER_TIMEOUT, RESTED, Database
 from jobs.states import JobState
 from tests.faults.scene import Scene
 from tests.services import eventually
 
 SOON = timedelta(seconds=90)
 BOUND = 15.0  # seconds: a ping of 5, a new connection of 5, and a busy machine
+
+
+def let_rest() -> None:
+    """Until the connections in the pool will be pinged before they are used again."""
+    began = monotonic()
+    eventually(lambda: monotonic() - began > RESTED)
 
 
 @contextmanager
@@ -38,7 +44,7 @@ def test_a_submit_to_a_frozen_ledger_fails_clearly_and_soon(scene: Scene) -> Non
             scene.submit("while it is frozen")
         waited = monotonic() - began
 
-    assert waited < BOUND
+    assert waited < ANSWER_TIMEOUT + 5  # its connection may have been in use a moment ago
     assert scene.client.status(before.id).state is JobState.QUEUED
 
 
@@ -46,6 +52,7 @@ def test_an_idle_connection_to_a_frozen_ledger_is_not_waited_for_long(scene: Sce
     database = Database(scene.environment["PACKSHOT_DATABASE_URL"])
     with database.connect():
         pass  # open from now on, and in the pool
+    let_rest()
 
     with frozen_ledger(scene):
         began = monotonic()

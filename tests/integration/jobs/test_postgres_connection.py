@@ -6,7 +6,9 @@ import inspect
 import socket
 import traceback
 from collections.abc import Iterator
+from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy.exc
 from sqlalchemy import text
@@ -16,6 +18,8 @@ from jobs.errors import BadSettings, Unavailable
 from jobs.postgres.connection import (
     ANSWER_TIMEOUT,
     PING_TIMEOUT,
+    RESTED,
+    RETURNED,
     BoundedConnection,
     Database,
     driver_url,
@@ -147,9 +151,45 @@ def test_a_statement_may_take_longer_than_the_ping_before_it(database_url: str) 
     with database.connect() as connection:
         dbapi: object = connection.connection.dbapi_connection
         assert isinstance(dbapi, BoundedConnection)
-        during = dbapi.patience
+        assert dbapi.patience == ANSWER_TIMEOUT
+    database.close()
 
-    assert (during, dbapi.patience) == (ANSWER_TIMEOUT, PING_TIMEOUT)
+
+def test_a_connection_that_ended_a_moment_ago_is_not_given_out(database_url: str) -> None:
+    """It is not pinged, so soon after its use."""
+    database = Database(database_url, pool_size=1)
+    with database.connect() as connection:
+        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+    with psycopg.connect(database_url, autocommit=True) as another:
+        another.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+    with database.connect() as connection:
+        assert connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() != pid
+    database.close()
+
+
+def test_a_connection_that_rested_is_pinged_with_less_patience(database_url: str) -> None:
+    database = Database(database_url, pool_size=1)
+    pings: list[float | None] = []
+    dialect = database.engine.dialect
+    asked = dialect.do_ping
+
+    def ping(connection: Any) -> bool:  # noqa: ANN401 - the driver's
+        pings.append(connection.patience)
+        return asked(connection)
+
+    dialect.do_ping = ping  # type: ignore[method-assign, assignment]
+    with database.connect() as connection:
+        record = connection.connection._connection_record  # noqa: SLF001 - to let it rest
+    assert record is not None
+    record.info[RETURNED] -= RESTED + 1
+
+    with database.connect():
+        pass
+    with database.connect():
+        pass  # used a moment ago
+
+    assert pings == [PING_TIMEOUT]
     database.close()
 
 
