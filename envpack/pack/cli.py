@@ -6,6 +6,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from envpack.node.commands import Command
-from envpack.pack import packing
+from envpack.pack import packing, supply_cli
 
-COMMANDS: Final[Mapping[str, Command]] = {**packing.COMMANDS}
+COMMANDS: Final[Mapping[str, Command]] = {**packing.COMMANDS, **supply_cli.COMMANDS}

@@ -41,7 +41,10 @@ def packages(prefix: Path) -> tuple[Package, ...]:
     if not records:
         raise NotThere(f"{prefix}: no conda-meta with packages: not an environment")
     owner = {path: record["name"] for record in records for path in record.get("files", ())}
-    wheels = {row["name"]: row["sha256"] for row in lock_of(prefix).get("wheels", ())}
+    wheels = {
+        row["name"]: row["sha256"]
+        for row in environment_of(prefix).get("lock", {}).get("wheels", ())
+    }
     known_by_pip, found = {}, []
     for distribution in distributions(prefix):
         said = metadata(distribution)
@@ -78,13 +81,16 @@ def metadata(distribution: Path) -> Message:
     )
 
 
-def lock_of(prefix: Path) -> dict[str, Any]:
-    """What ``build`` noted; empty for a prefix that others built."""
+def environment_of(prefix: Path) -> dict[str, Any]:
+    """What ``build`` noted: ``spec``, ``lock``, ``builder``; empty for one that others built."""
     try:
-        found = json.loads((prefix / RECORD).read_text("utf-8"))["lock"]
+        found = json.loads((prefix / RECORD).read_text("utf-8"))
     except FileNotFoundError:
         return {}
-    assert isinstance(found, dict)
+    except ValueError as fault:
+        raise InvalidManifest(f"{prefix / RECORD}: not JSON: {fault}") from fault
+    if not isinstance(found, dict):
+        raise InvalidManifest(f"{prefix / RECORD}: not what build writes")
     return found
 
 
