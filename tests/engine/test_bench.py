@@ -17,13 +17,21 @@ from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel
 from PIL import Image
 
 from jobs.errors import BadSettings
+from worker.engine.bench import session
 from worker.engine.bench.budget import Budget, Costs, guessed
 from worker.engine.bench.building import make_parts
 from worker.engine.bench.carried import add_carried
 from worker.engine.bench.cases import Case, lever, planned
 from worker.engine.bench.measuring import Setting
 from worker.engine.bench.report import HEAD, markdown, record, targets
-from worker.engine.bench.rows import Outcome, Row, distance_between, row_of, seconds_by_part
+from worker.engine.bench.rows import (
+    Outcome,
+    Row,
+    compare,
+    distance_between,
+    row_of,
+    seconds_by_part,
+)
 from worker.engine.bench.session import Session
 from worker.engine.bench.sizes import FULL, TINY
 from worker.engine.bench.work import forward_tflop
@@ -208,6 +216,18 @@ def test_without_time_the_rows_are_there_and_say_so(setting: Setting) -> None:
     assert row.why.startswith("time: needs about")
 
 
+def test_a_baseline_without_a_picture_compares_nothing(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where numbers overflow: two black pictures would be equal."""
+    monkeypatch.setattr(session, "FLAT", 200.0)
+    plain, row = told(setting, tiny("fast"))
+
+    assert plain.outcome is Outcome.FAILED
+    assert "the picture is flat" in plain.why
+    assert (row.outcome, row.times_baseline, row.distance) == (Outcome.MEASURED, None, None)
+
+
 def test_an_edit_that_outlasts_the_time_is_ended(setting: Setting) -> None:
     _, row = told(replace(setting, overdue=lambda: True), tiny("balanced"))
 
@@ -279,6 +299,22 @@ def test_a_step_is_the_sum_of_its_passes() -> None:
     seconds = seconds_by_part(spans, 3)
 
     assert (seconds["step"], seconds["steps"], seconds["text_encode"]) == (3.0, 16.0, 1.0)
+
+
+def test_a_few_steps_from_host_memory_are_compared_by_the_step() -> None:
+    picture = Image.new("RGB", (2, 2))
+    plain, whole, sample = (full_row(name, 40.0, 1.0) for name in ("plain", "fast", "offloaded"))
+    plain.seconds["step"], whole.steps = 1.0, 4
+    whole.seconds |= {"total": 2.0, "step": 0.4}
+    sample.seconds |= {"total": 20.0, "step": 4.0}
+    sample.steps, sample.placement = 4, "group-offload"
+    for row in (whole, sample):
+        compare(row, picture, plain, picture)
+
+    assert whole.times_baseline == 20.0
+    assert sample.times_baseline == 0.25
+    assert whole.distance is not None
+    assert sample.distance is None  # four steps of forty are no picture
 
 
 def full_row(name: str, total: float, ratio: float, *, exact: bool = False) -> Row:

@@ -36,7 +36,7 @@ class Costs:
             seconds += self.offloading if locks else self.offloading / 2
         passes: float = case.passes + WARM_PASSES + AROUND
         if case.profile.load.compiled and not built:
-            seconds += self.compiling
+            seconds += self.compiling * (2 if case.profile.load.autotuned else 1)
             passes += WARM_CORNERS
         return seconds + 1.1 * passes * forward
 

@@ -18,6 +18,7 @@ OFFLOADED_STEPS: Final = 4
 LEVERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "attention": str,
     "compiled": lambda word: word == "1",
+    "autotuned": lambda word: word == "1",
     "flat_vae": lambda word: word == "1",
     "step_cache": lambda word: None if word == "0" else float(word),
 }
@@ -38,8 +39,15 @@ class Case:
     def built_as(self) -> tuple[object, ...]:
         """Equal for cases that can share one build: the schedule is changed between them."""
         load = self.profile.load
-        levers = (load.precision, load.attention, load.compiled, load.flat_vae, load.step_cache)
-        return (*levers, self.placement)
+        return (
+            load.precision,
+            load.attention,
+            load.compiled,
+            load.autotuned,
+            load.flat_vae,
+            load.step_cache,
+            self.placement,
+        )
 
     @property
     def passes(self) -> int:

@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         type=str,
         metavar="LEVER=VALUES",
         help="more rows of quality, one for each combination: attention=native,_native_cudnn"
-        " compiled=0,1 flat_vae=0,1 step_cache=0,0.1",
+        " compiled=0,1 autotuned=0,1 flat_vae=0,1 step_cache=0,0.1",
     )
     return parser
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.engine.bench.rows import BASELINE, Outcome, Row
+from worker.engine.bench.sizes import FULL
 
 SMOKE: Final = "CPU smoke, tiny sizes: no figure of speed."
 HEAD: Final = (
@@ -53,7 +54,8 @@ def targets(rows: Sequence[Row], about: Mapping[str, Any]) -> list[dict[str, Any
     ]
     if about["architecture"] != "full":
         return verdicts
-    ratios = [row.times_baseline or 0.0 for row in exact if row.placement == "resident"]
+    whole = FULL.row.profiles[0].steps
+    ratios = [row.times_baseline or 0.0 for row in exact if row.steps == whole]
     fast = [found[name].seconds["total"] for name in ("fast", "fast-tuned") if name in found]
     if ratios:
         verdicts.append(_verdict("quality: >= 1.6 times plain", max(ratios), least=1.6))
@@ -131,7 +133,7 @@ def _levers(row: Mapping[str, Any]) -> str:
     words = [row["placement"]]
     words += [levers["precision"]] if levers["precision"] != "bf16" else []
     words += [levers["attention"]] if levers["attention"] != "native" else []
-    words += [name for name in ("compiled", "flat_vae") if levers[name]]
+    words += [name for name in ("compiled", "autotuned", "flat_vae") if levers[name]]
     words += [f"step cache {levers['step_cache']:g}"] if levers["step_cache"] else []
     return ", ".join(words)
 

@@ -37,7 +37,7 @@ class Row:
     seconds: dict[str, float] = field(default_factory=dict)
     peak_gib: dict[str, float] = field(default_factory=dict)
     work: dict[str, float] = field(default_factory=dict)
-    times_baseline: float | None = None  #: the baseline's seconds by this one's
+    times_baseline: float | None = None  #: the baseline's seconds by this one's (``compare``)
     distance: dict[str, float] | None = None  #: to the baseline's picture
 
     def as_record(self) -> dict[str, Any]:
@@ -58,6 +58,7 @@ def row_of(case: Case, outcome: Outcome, why: str = "") -> Row:
             "precision": load.precision.value,
             "attention": load.attention,
             "compiled": load.compiled,
+            "autotuned": load.autotuned,
             "flat_vae": load.flat_vae,
             "step_cache": load.step_cache,
         },
@@ -91,6 +92,17 @@ def work_of(
         "tflop_a_second": tflop / seconds,
         "of_limit": tflop / seconds / ceiling,
     }
+
+
+def compare(row: Row, picture: Image.Image, plain: Row, reference: Image.Image) -> None:
+    """By the whole edit; what runs a few steps from host memory, by the step.
+
+    A few steps out of many make no picture to compare.
+    """
+    is_sample = row.placement != plain.placement and row.steps != plain.steps
+    part = "step" if is_sample else "total"
+    row.times_baseline = plain.seconds[part] / row.seconds[part]
+    row.distance = None if is_sample else distance_between(picture, reference)
 
 
 def distance_between(one: Image.Image, other: Image.Image) -> dict[str, float]:

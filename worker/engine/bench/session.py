@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import torch
-from PIL import Image
+from PIL import Image, ImageStat
 
 from jobs.errors import BadSettings, WorkerFatal
 from worker.engine.base import Interrupted
@@ -15,7 +15,7 @@ from worker.engine.bench.budget import Budget
 from worker.engine.bench.cases import Case, planned
 from worker.engine.bench.machine import host_gib_available
 from worker.engine.bench.measuring import Built, Setting, baseline, build, measured
-from worker.engine.bench.rows import BASELINE, Outcome, Row, distance_between, row_of
+from worker.engine.bench.rows import BASELINE, Outcome, Row, compare, row_of
 from worker.engine.diffusers.offer import is_installed
 from worker.engine.diffusers.placement import Placement
 from worker.engine.diffusers.profiles import Precision
@@ -23,6 +23,8 @@ from worker.engine.diffusers.profiles import Precision
 #: Host memory that offloaded weights take: once as they are, or locked in pieces of powers of
 #: two, as torch does for streams.  GiB, for the full architecture's 53.7.
 HOST_GIB: Final = {Placement.MODEL_OFFLOAD: 60.0, Placement.GROUP_OFFLOAD: 95.0}
+#: Deviation of 8-bit colours below which random weights have made no picture.
+FLAT: Final = 1.0
 
 Tell = Callable[[Row], None]
 
@@ -81,6 +83,8 @@ class Session:
     def _measure_plain(self, case: Case) -> Row:
         built = build(self._setting, None)
         row, picture = baseline(self._setting, built, case)
+        if max(ImageStat.Stat(picture).stddev) < FLAT:
+            raise ArithmeticError("the picture is flat: nothing could be compared with it")
         self._baseline = (row, picture)
         costs = self._budget.costs
         costs.build = 1.2 * built.seconds
@@ -94,9 +98,7 @@ class Session:
             self._built_as = case.built_as
         row, picture = measured(self._setting, self._built, case)
         if self._baseline is not None:
-            plain, reference = self._baseline
-            row.times_baseline = plain.seconds["total"] / row.seconds["total"]
-            row.distance = distance_between(picture, reference)
+            compare(row, picture, *self._baseline)
         return row
 
     def _refusal(self, case: Case) -> str | None:
@@ -120,7 +122,9 @@ class Session:
         torch.compiler.reset()
         gc.collect()
         torch.cuda.empty_cache()
-        torch._C._host_emptyCache()  # noqa: SLF001 - locked memory of an offload, 90 GB of it
+        unlock = getattr(torch._C, "_host_emptyCache", None)  # noqa: SLF001 - newer ones have a name
+        if unlock is not None:
+            unlock()  # an offload's locked memory, 90 GB of it
 
 
 def _first_line(error: Exception) -> str:

@@ -30,7 +30,16 @@ from worker.engine.diffusers.models import ModelRow
 _ENTRANCES: Final = ("img_in", "txt_in")
 
 
-def compile_blocks(transformer: Any, *, backend: Any = "inductor") -> None:  # noqa: ANN401
+#: torch's name for it; graphs of CUDA would hold one length of sequence each
+AUTOTUNED: Final = "max-autotune-no-cudagraphs"
+
+
+def compile_blocks(
+    transformer: Any,  # noqa: ANN401 - untyped library
+    *,
+    backend: Any = "inductor",  # noqa: ANN401 - torch's
+    autotuned: bool = False,
+) -> None:
     """Compile the block that repeats; ``backend`` is one of torch's, by name or as a function.
 
     Nothing is compiled before the first pass.  Raises ``BadSettings`` as ``use_real_rotary``.
@@ -40,7 +49,8 @@ def compile_blocks(transformer: Any, *, backend: Any = "inductor") -> None:  # n
         entrance = getattr(transformer, name, None)
         if entrance is not None:
             entrance.register_forward_hook(_owning)
-    transformer.compile_repeated_blocks(dynamic=True, backend=backend)
+    mode = {"mode": AUTOTUNED} if autotuned else {}
+    transformer.compile_repeated_blocks(dynamic=True, backend=backend, **mode)
 
 
 def _owning(_layer: object, _arguments: object, tokens: torch.Tensor) -> torch.Tensor:

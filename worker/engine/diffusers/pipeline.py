@@ -171,7 +171,7 @@ def _change_transformer(
     if load.precision is Precision.FP8:
         to_fp8(transformer, device)
     if load.compiled and device != "cpu":
-        compile_blocks(transformer)
+        compile_blocks(transformer, autotuned=load.autotuned)
     if load.attention != "native":
         transformer.set_attention_backend(load.attention)
     if load.step_cache is not None:

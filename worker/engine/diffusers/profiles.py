@@ -36,6 +36,8 @@ class Load:
     attention: str = "native"
     #: compile the transformer's repeated blocks (a GPU's only; ``compiling`` says how)
     compiled: bool = False
+    #: and let the compiler time matrix products of its own against the library's, at start
+    autotuned: bool = False
     #: a VAE of films as one of single pictures (``exact``)
     flat_vae: bool = False
     #: skip a step's later blocks while the first one's output moves less than this
