@@ -1,0 +1,7 @@
+"""``python -m envpack``."""
+
+from __future__ import annotations
+
+from envpack.cli import main
+
+main()
