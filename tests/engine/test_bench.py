@@ -40,7 +40,8 @@ pytestmark = pytest.mark.engine
 #: Ours that a bare GPU machine lacks; the bench must not notice.
 ABSENT = ("celery", "sqlalchemy", "pydantic", "pydantic_settings", "redis", "minio", "psycopg")
 BARE = f"""
-import runpy, sys
+import os, runpy, sys
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 class Absent:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {ABSENT!r}:

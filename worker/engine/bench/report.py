@@ -11,6 +11,7 @@ from worker.engine.bench.rows import BASELINE, Outcome, Row
 from worker.engine.bench.sizes import FULL
 
 SMOKE: Final = "CPU smoke, tiny sizes: no figure of speed."
+SMOKE_ON_GPU: Final = "Tiny sizes: no figure of speed."
 HEAD: Final = (
     "row",
     "steps, guidance",
@@ -106,7 +107,9 @@ def _title(content: Mapping[str, Any]) -> list[str]:
     what = f"Pictures: {content['pictures']} of {content['side']} x {content['side']}"
     took = f"Weights: random.  Took {content['took_s']:.0f} s"
     lines = [f"{where}; {when}.", "", f"{limit}.  {what}.  {took}."]
-    return lines if content["kind"] == "cuda" else [f"**{SMOKE}**", "", *lines]
+    if content["architecture"] == "full":
+        return lines
+    return [f"**{SMOKE if content['kind'] == 'cpu' else SMOKE_ON_GPU}**", "", *lines]
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

@@ -3,8 +3,8 @@
 ``FULL`` is Qwen/Qwen-Image-Edit-2509: transformer/config.json (as quoted in
 lightx2v/Qwen-Image-Lightning, commit 1828c040), text_encoder/config.json and vae/config.json of
 its repository, processor/preprocessor_config.json.  20,430,401,088 parameters in the
-transformer, 8.29 billion in the text encoder.  ``TINY`` runs on a CPU in seconds, through the
-same code.
+transformer, 8.29 billion in the text encoder.  ``TINY`` runs in seconds, on a CPU too,
+through the same code.
 """
 
 from __future__ import annotations
