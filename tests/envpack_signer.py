@@ -10,24 +10,27 @@ ORDER = 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, P - 2, P) % P
 ROOT = pow(2, (P - 1) // 4, P)
 
-Point = tuple[int, int]
+#: x = X/Z, y = Y/Z, x*y = T/Z.
+Point = tuple[int, int, int, int]
 
 
 def _sum(one: Point, other: Point) -> Point:
-    (x1, y1), (x2, y2) = one, other
-    k = D * x1 * x2 * y1 * y2
-    x = (x1 * y2 + x2 * y1) * pow(1 + k, -1, P) % P
-    return x, (y1 * y2 + x1 * x2) * pow(1 - k, -1, P) % P
+    (x1, y1, z1, t1), (x2, y2, z2, t2) = one, other
+    a, b = (y1 - x1) * (y2 - x2) % P, (y1 + x1) * (y2 + x2) % P
+    c, d = 2 * t1 * t2 * D % P, 2 * z1 * z2 % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % P, g * h % P, f * g % P, e * h % P
 
 
 def _times(scalar: int, point: Point) -> bytes:
-    product = (0, 1)
+    product = (0, 1, 1, 0)
     while scalar:
         if scalar & 1:
             product = _sum(product, point)
         point = _sum(point, point)
         scalar >>= 1
-    x, y = product
+    inverse = pow(product[2], -1, P)
+    x, y = product[0] * inverse % P, product[1] * inverse % P
     return (y | (x & 1) << 255).to_bytes(32, "little")
 
 
@@ -37,7 +40,8 @@ def _base() -> Point:
     x = pow(square, (P + 3) // 8, P)
     if (x * x - square) % P:
         x = x * ROOT % P
-    return (x if x % 2 == 0 else P - x), y
+    x = x if x % 2 == 0 else P - x
+    return x, y, 1, x * y % P
 
 
 BASE = _base()
