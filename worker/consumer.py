@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from celery import Celery, bootsteps
+from celery.exceptions import WorkerShutdown
 from celery.worker import WorkController, state
 from celery.worker.control import Panel
 from kombu import Queue
@@ -37,18 +38,19 @@ class GateStep(bootsteps.StartStopStep):
     """
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
-    may_take: Callable[[], bool]
+    loop: Loop
 
     def start(self, parent: Any) -> None:  # noqa: ANN401 - Celery's consumer has no types
+        self.loop.leave_if_abandoned()
         qos = parent.task_consumer.channel.qos
         allowed = qos.can_consume
 
         def can_consume(_qos: object) -> bool:
-            return bool(self.may_take() and allowed())
+            return bool(self.loop.may_take() and allowed())
 
         qos.can_consume = MethodType(can_consume, qos)
         # Without a timer the loop sleeps up to a second while the gate is shut.
-        parent.hub.call_repeatedly(ASK_EVERY, _nothing)
+        parent.hub.call_repeatedly(ASK_EVERY, self.loop.leave_if_abandoned)
 
 
 class Consumer:
@@ -62,6 +64,7 @@ class Consumer:
         self.name = name
         self.intake = intake
         obey_shutdown(drain)
+        register(make_app(redis_url), intake.message)
         self._loop = self._fresh()
 
     def start(self) -> None:
@@ -81,7 +84,6 @@ class Consumer:
         app = make_app(self.redis_url)
         app.conf.task_queues = [Queue(self.queue)]
         app.conf.task_default_queue = self.queue
-        register(app, self.intake.message)
         return Loop(app, self.name, self.intake)
 
 
@@ -91,15 +93,10 @@ class Loop:
     def __init__(self, app: Celery, name: str, intake: Intake) -> None:
         self.app = app
         self.name = name
+        self.intake = intake
         self._abandoned = threading.Event()
-        self._controller: WorkController | None = None
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
-
-        def may_take(_step: object) -> bool:
-            wanted = intake.wants_message(len(state.reserved_requests))
-            return wanted and not self._abandoned.is_set()
-
-        app.steps["consumer"].add(type("OurGate", (GateStep,), {"may_take": may_take}))
+        app.steps["consumer"].add(type("OurGate", (GateStep,), {"loop": self}))
 
     def start(self) -> None:
         self._thread.start()
@@ -107,8 +104,15 @@ class Loop:
     def abandon(self) -> None:
         """It takes nothing more, and ends when whatever holds it lets go."""
         self._abandoned.set()
-        if self._controller is not None:
-            self._controller.signal_consumer_close()
+
+    def may_take(self) -> bool:
+        wanted = self.intake.wants_message(len(state.reserved_requests))
+        return wanted and not self._abandoned.is_set()
+
+    def leave_if_abandoned(self) -> None:
+        """Called by the loop itself: Celery then closes its connections and ends it."""
+        if self._abandoned.is_set():
+            raise WorkerShutdown(0)
 
     def _run(self) -> None:
         """Celery ends its loop at whatever it did not foresee, such as a message of garbage."""
@@ -118,12 +122,13 @@ class Loop:
                 self._consume()
             except Exception:
                 log.exception("consumer_crashed")
-            log.warning("consumer_ended", extra={"again_in": PAUSE})
-            self._abandoned.wait(PAUSE)
+            if not self._abandoned.is_set():
+                log.warning("consumer_ended", extra={"again_in": PAUSE})
+                self._abandoned.wait(PAUSE)
 
     def _consume(self) -> None:
         """Signals and their handlers are the process's own; Celery installs none here."""
-        self._controller = WorkController(
+        WorkController(
             app=self.app,
             hostname=self.name,
             pool_cls="threads",
@@ -131,15 +136,11 @@ class Loop:
             without_gossip=True,
             without_mingle=True,
             quiet=True,
-        )
-        if not self._abandoned.is_set():
-            self._controller.start()
-        if self._abandoned.is_set():
-            self._controller.stop()  # its connections, above all
+        ).start()
 
 
 def register(app: Celery, work_on: Callable[[JobId], None]) -> None:
-    """The one task."""
+    """The one task.  Celery shares it with every app of the process, so once is enough."""
 
     @app.task(name=EDIT_IMAGE)
     def edit_image(job_id: str) -> None:
@@ -158,7 +159,3 @@ def obey_shutdown(drain: Callable[[], None]) -> None:
         return {"ok": "draining"}
 
     Panel.register(shutdown)
-
-
-def _nothing() -> None:
-    """Only wakes the loop."""

@@ -44,6 +44,7 @@ class ConsumptionWatch:
     on_stuck: Callable[[], None]  #: called when rebuilding did not help
     patience: float  #: seconds
     rebuilds: int = 0  #: since a message was consumed
+    _came: int = 0
     _seen: bytes | None = None
     _looks: int = 0
     _done: threading.Event = field(default_factory=threading.Event)
@@ -65,8 +66,8 @@ class ConsumptionWatch:
                 log.exception("consumption_watch_crashed")
 
     def look(self) -> None:
-        if self.intake.in_vain == 0:
-            self.rebuilds = 0
+        if self.intake.came != self._came:
+            self._came, self.rebuilds = self.intake.came, 0
         if self.intake.in_vain < IN_VAIN:
             self._seen = None
             return

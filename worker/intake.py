@@ -41,6 +41,7 @@ class Intake:
     on_fatal: Callable[[], None]  #: called after a verdict that only a new process heals
     clock: Callable[[], float] = time.monotonic
     messages: int = 0  #: jobs in hand that came by a message
+    came: int = 0  #: messages in all
     in_vain: int = 0  #: how often in a row the gate stood open and no message came
     pulse: Pulse = field(default_factory=Pulse)  #: beats after each look
     _patience: float = PATIENCE
@@ -66,6 +67,7 @@ class Intake:
 
     def message(self, job_id: JobId) -> None:
         """Work on the job that a message named, unless it is done, taken, or we have no room."""
+        self.came += 1
         self.in_vain = 0
         # Even one whose job is done tells that messages come: who helps itself now would leave
         # yet another such message behind.

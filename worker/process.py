@@ -115,6 +115,7 @@ class WorkerProcess:
         self.reconciler = Reconciler(ledger=ledger, dispatcher=services.dispatcher)
         self.exit = Exit.DRAINED
         self._signals = 0
+        self._hanging = 0  # jobs that nobody needs to wait for, as the ledger knows of them
         #: A signal or a fatal verdict.  A handler may put into such a queue at any time; setting
         #: an event that its own thread is just waiting on would lock it for ever.
         self._wake: SimpleQueue[None] = SimpleQueue()
@@ -178,11 +179,6 @@ class WorkerProcess:
                 return True
         return self.gate.wait_empty(0, but=self._hanging)
 
-    @property
-    def _hanging(self) -> int:
-        """Jobs that nobody needs to wait for."""
-        return int(self.watchdog.hung is not None)
-
     def _give_back_the_stuck(self) -> None:
         """Their threads hang on a card or a socket; the fence refuses what they may still say."""
         for held in self.keeper.held():
@@ -212,6 +208,7 @@ class WorkerProcess:
 
     def _hung(self, held: Held) -> None:
         """Jobs off the card finish, the one on it fails, and no other comes on it."""
+        self.exit = Exit.HUNG
         self.card.is_broken = True
         self.intake.stop()
         failure = Failure(
@@ -220,7 +217,8 @@ class WorkerProcess:
             message=f"the card made no step for {self.settings.card_timeout:g} s",
         )
         self._quietly(partial(self._fail, held.lease, failure))
-        self._end_as(Exit.HUNG)
+        self._hanging = 1
+        self._end()
 
     def _fail(self, lease: Lease, failure: Failure) -> None:
         """If the ledger is away, the lease runs out: that counts a failure too."""

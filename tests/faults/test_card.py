@@ -99,6 +99,19 @@ def test_a_worker_that_was_paused_for_longer_has_no_hung_card(scene: Scene) -> N
     assert b"card_hung" not in worker.log.read_bytes()
 
 
+def test_a_card_that_hangs_while_its_worker_drains_is_told_all_the_same(scene: Scene) -> None:
+    worker = scene.worker()
+    job = scene.submit("the last one [hang]")
+    scene.eventually_running(job.id)
+
+    worker.signal(signal.SIGTERM)
+    code = worker.process.wait(timeout=30)
+
+    job = scene.client.status(job.id)
+    assert code == Exit.HUNG
+    assert (job.state, job.failures) == (JobState.QUEUED, 1)
+
+
 def test_a_second_sigterm_ends_a_process_with_a_hung_card_within_seconds(scene: Scene) -> None:
     scene.environment["PACKSHOT_CARD_TIMEOUT"] = "600"
     worker = scene.worker()
