@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import BinaryIO, Final
@@ -14,6 +14,10 @@ from envpack.pack.compress import compressor
 from envpack.pack.survey import Surveyed
 
 _BLOCK: Final = 512
+#: name, mode, owner, group, size, time, sum, type, link, magic, (names, devices), folder
+_USTAR: Final = struct.Struct("100s8s8s8s12s12s8sc100s8s80x155s12x")
+_NAME, _FOLDER = 100, 155  # bytes that ustar has for them
+_MAX_SIZE: Final = 8**11
 _TOGETHER: Final = 1 << 20  # bytes handed to the compressor at once
 
 
@@ -94,19 +98,40 @@ def _together(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _file_header(record: FileRecord) -> bytes:
-    member = tarfile.TarInfo(record.path)
-    member.size, member.mode = record.size, record.mode
-    return _header(member)
+    return _header(record.path, b"0", (record.mode, record.size), "")
 
 
 def _link_header(link: LinkRecord) -> bytes:
-    member = tarfile.TarInfo(link.path)
-    member.type, member.linkname, member.mode = tarfile.SYMTYPE, link.target, 0o755
-    return _header(member)
+    return _header(link.path, b"2", (0o755, 0), link.target)
 
 
-def _header(member: tarfile.TarInfo) -> bytes:
+def _header(path: str, kind: bytes, mode_and_size: tuple[int, int], target: str) -> bytes:
     """Owner 0, time 0.  What ustar cannot hold goes into a pax header of its own."""
-    with suppress(ValueError, UnicodeEncodeError):
-        return member.tobuf(tarfile.USTAR_FORMAT, encoding="ascii", errors="strict")
-    return member.tobuf(tarfile.PAX_FORMAT, encoding="utf-8")
+    mode, size = mode_and_size
+    folder, name = _split(path)
+    fits = path.isascii() and target.isascii() and len(target) <= _NAME and size < _MAX_SIZE
+    if len(name) > _NAME or len(folder) > _FOLDER or not fits:
+        member = tarfile.TarInfo(path)
+        member.type, member.mode, member.size, member.linkname = kind, mode, size, target
+        return member.tobuf(tarfile.PAX_FORMAT, encoding="utf-8")
+    header = _USTAR.pack(
+        name.encode(),
+        b"%07o" % mode,
+        *(b"0000000", b"0000000"),
+        b"%011o" % size,
+        b"00000000000",
+        b" " * 8,
+        kind,
+        target.encode(),
+        b"ustar\x0000",
+        folder.encode(),
+    )
+    return header[:148] + b"%06o\0 " % sum(header) + header[156:]
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Folder and name, as ustar divides a path that is too long for the name alone."""
+    if len(path) <= _NAME:
+        return "", path
+    cut = path.find("/", len(path) - _NAME - 1)
+    return (path[:cut], path[cut + 1 :]) if cut > 0 else ("", path)

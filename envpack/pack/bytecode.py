@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from envpack.pack import bytecode_worker
 from envpack.pack.process import run
-from envpack.pack.sources import Source
+from envpack.pack.sources import Slice, Source
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,38 +34,20 @@ def make_bytecode(
     """
     tag = _tag(interpreter)
     modules = [one for one in sources if one.path.endswith(".py") and one.prefix is None]
-    jobs = [
-        _Job.of(one, tag, scratch / f"{number}.pyc", installed)
-        for number, one in enumerate(modules)
-    ]
     workers = os.cpu_count() or 1
+    shares = [modules[first::workers] for first in range(workers)]
     with ThreadPoolExecutor(workers) as pool:
         answers = pool.map(
-            lambda share: _run_worker(interpreter, share),
-            [jobs[first::workers] for first in range(workers)],
+            lambda number: _compile(
+                interpreter, shares[number], scratch / f"{number}.pycs", (tag, installed)
+            ),
+            range(workers),
         )
-        refused = {name for names in answers for name in names}
-    made = [job.result for job in jobs if job.source.path not in refused]
-    return Bytecode(files=tuple(made), refused=tuple(sorted(refused)))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Job:
-    source: Source
-    target: Path
-    result: Source
-    made: Path | None
-
-    @classmethod
-    def of(cls, source: Source, tag: str, target: Path, installed: Path | None) -> _Job:
-        folder, _, name = source.path.rpartition("/")
-        path = f"{folder}/__pycache__/{name.removesuffix('.py')}.{tag}.pyc".removeprefix("/")
-        return cls(
-            source=source,
-            target=target,
-            result=Source(path=path, content=target),
-            made=installed / path if installed else None,
-        )
+        made = [pair for answer in answers for pair in answer]
+    return Bytecode(
+        files=tuple(code for _, code in made if code is not None),
+        refused=tuple(sorted(source.path for source, code in made if code is None)),
+    )
 
 
 def _tag(interpreter: Path) -> str:
@@ -73,14 +55,27 @@ def _tag(interpreter: Path) -> str:
     return run([interpreter, "-I", "-S", "-B", "-c", code]).stdout.strip()
 
 
-def _run_worker(interpreter: Path, jobs: Sequence[_Job]) -> list[str]:
+def _compile(
+    interpreter: Path, share: Sequence[Source], target: Path, tagged: tuple[str, Path | None]
+) -> list[tuple[Source, Source | None]]:
+    """Each module with its bytecode, all of which lie in ``target``."""
+    tag, installed = tagged
+    paths = [_bytecode_path(module.path, tag) for module in share]
+    lines = [
+        json.dumps([str(module.content), module.path, str(installed / path) if installed else ""])
+        for module, path in zip(share, paths, strict=True)
+    ]
     script = Path(bytecode_worker.__file__)
-    done = run([interpreter, "-I", "-S", "-B", script], stdin="".join(_lines(jobs)))
-    refused: list[str] = json.loads(done.stdout)
-    return refused
+    done = run([interpreter, "-I", "-S", "-B", script, target], stdin="\n".join(lines))
+    offset, made = 0, []
+    for module, path, size in zip(share, paths, json.loads(done.stdout), strict=True):
+        code = Source(path=path, content=Slice(target, offset, size)) if size else None
+        made.append((module, code))
+        offset += size
+    return made
 
 
-def _lines(jobs: Sequence[_Job]) -> Iterator[str]:
-    for job in jobs:
-        row = (job.source.content, job.source.path, job.target, job.made or "")
-        yield json.dumps([str(one) for one in row]) + "\n"
+def _bytecode_path(path: str, tag: str) -> str:
+    """As Python looks for it."""
+    folder, slash, name = path.rpartition("/")
+    return f"{folder}{slash}__pycache__/{name.removesuffix('.py')}.{tag}.pyc"

@@ -1,9 +1,9 @@
 """Makes bytecode inside the environment's own interpreter: its own, standalone script.
 
-Reads JSON lines ``[source, name, target, made]`` and writes each ``target``: bytecode of
-``source`` that needs no time stamp (unchecked hash) and calls it ``name``.  ``made`` is the
-bytecode that the installer left: where it belongs to the source, it is spared the compiler.
-Prints the names that are no valid Python, as JSON.
+Reads JSON lines ``[source, name, made]`` and appends to one file, its argument, the bytecode of
+each ``source``: it needs no time stamp (unchecked hash) and calls the source ``name``.  ``made``
+is the bytecode that the installer left: where it belongs to the source, it is spared the compiler.
+Prints the size of each, as JSON; 0 for what is no valid Python: a template, or of another age.
 """
 
 from __future__ import annotations
@@ -82,17 +82,15 @@ def main() -> None:
     # Python has one object for each of these, and marshal tells whether any file interned it yet.
     for code in range(256):
         sys.intern(chr(code))
-    refused = []
-    for line in sys.stdin:
-        source, name, target, made = json.loads(line)
-        try:
-            data = _bytecode(source, name, made)
-        except (SyntaxError, ValueError, RecursionError):
-            refused.append(name)  # a template, or Python of another age
-            continue
-        with open(target, "wb") as file:  # noqa: PTH123
-            file.write(data)
-    json.dump(refused, sys.stdout)
+    sizes = []
+    with open(sys.argv[1], "wb") as target:  # noqa: PTH123
+        for line in sys.stdin:
+            source, name, made = json.loads(line)
+            try:
+                sizes.append(target.write(_bytecode(source, name, made)))
+            except (SyntaxError, ValueError, RecursionError):
+                sizes.append(0)
+    json.dump(sizes, sys.stdout)
 
 
 if __name__ == "__main__":

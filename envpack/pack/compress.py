@@ -21,7 +21,7 @@ GZIP_SECTION: Final = 1 << 20
 #: More threads than these would hold more sections in memory than a build machine spares.
 MAX_THREADS: Final = 8
 #: zstd 6 and gzip 6: beyond, each further percent costs twice the time.
-LEVELS: Final = {"tar.zst": 6, "tar.gz": 6}
+LEVELS: Final = {"tar.zst": 3, "tar.gz": 6}
 #: zstd 16 and above search windows that a small host may not have.
 MAX_LEVELS: Final = {"tar.zst": 15, "tar.gz": 9}
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from envpack.node.model import Prefix
 from envpack.pack.errors import NotPackable
@@ -14,12 +14,25 @@ from envpack.pack.errors import NotPackable
 CHUNK: Final = 1 << 20  # bytes held of one file at a time
 
 
+class Slice(NamedTuple):
+    """A part of a file that holds many: thousands of small files cost a disk more than a copy."""
+
+    path: Path
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
     """``content`` is a file that is not changed until the layer is written, or the bytes."""
 
     path: str  #: in the layer
-    content: Path | bytes
+    content: Path | Slice | bytes
     executable: bool = False
     prefix: Prefix | None = None
     #: by its package's own record; ``None``: nobody promised what is in it
@@ -32,20 +45,31 @@ class Source:
     @property
     def size(self) -> int:
         """Bytes."""
-        content = self.content
-        return len(content) if isinstance(content, bytes) else content.stat().st_size
+        match self.content:
+            case Path():
+                return self.content.stat().st_size
+            case Slice():
+                return self.content.size
+            case bytes():
+                return len(self.content)
 
     def read(self) -> bytes:
         """All of it: for what is small by nature."""
-        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+        match self.content:
+            case Path():
+                return self.content.read_bytes()
+            case Slice():
+                return self.content.read()
+            case bytes():
+                return self.content
 
     def chunks(self, expected: int | None = None) -> Iterator[bytes]:
         """At most ``CHUNK`` bytes each.
 
         Raises ``NotPackable`` if a file is changed meanwhile, or has not ``expected`` bytes.
         """
-        if isinstance(self.content, bytes):
-            yield self.content
+        if not isinstance(self.content, Path):
+            yield self.read()
             return
         with self.content.open("rb", buffering=0) as file:
             before = os.fstat(file.fileno())

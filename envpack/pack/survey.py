@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,7 @@ from envpack.pack.sources import Source
 #: What stands for the host's folder in text that pip installed: as long as conda's own.
 PLACEHOLDER: Final = ("/opt/" + "_packshot_env_placehold_" * 11)[:255]
 _MAX_TEXT: Final = 64 << 20  # bytes; a longer file that names the prefix is no text
+_GROUP: Final = 64  # files that a thread reads at a time: handing out each would cost more
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,18 +43,18 @@ class Surveyed:
     record: FileRecord
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Leaks:
     """Finds the folders that must not be named."""
 
     folders: tuple[str, ...] = ()
     allowed: tuple[Allowed, ...] = ()
 
-    @property
+    @cached_property
     def needles(self) -> list[bytes]:
         return [folder.encode() for folder in self.folders]
 
-    @property
+    @cached_property
     def pattern(self) -> re.Pattern[bytes]:
         """``/opt/env`` is not named by ``/opt/environments``."""
         either = b"|".join(re.escape(one) for one in sorted(self.needles, reverse=True))
@@ -74,7 +76,9 @@ def survey(sources: Sequence[Source], leaks: Leaks) -> list[Surveyed]:
     Raises ``NotPackable``: names the build's folder in bytes, is not what its package published.
     """
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        looked = list(pool.map(lambda source: _look(source, leaks), sources, chunksize=64))
+        groups = [sources[first : first + _GROUP] for first in range(0, len(sources), _GROUP)]
+        looks = pool.map(lambda group: [_look(source, leaks) for source in group], groups)
+        looked = [look for group in looks for look in group]
     _refuse_corrupt(looked)
     repaired = [_repaired(one, leaks) if one.leaks else one.surveyed for one in looked]
     leaking = [
