@@ -173,14 +173,19 @@ class Run:
     # ---- the end
 
     def _until_quiet(self, producers: list[subprocess.Popen[bytes]], fleet: Fleet) -> None:
-        """Producers have said all, and no job is open; or the time is up."""
+        """Producers have said all, and no job is open; or none has ended for long.
+
+        A busy machine may take its time, as long as it gets on.
+        """
         for process in producers:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=PATIENCE + 30)
-        deadline = monotonic() + self.plan.quiesce
-        while self._open_jobs() and monotonic() < deadline:
+        left, since = self._open_jobs(), monotonic()
+        while left and monotonic() - since < self.plan.quiesce:
             fleet.revive()
             Event().wait(0.2)
+            before, left = left, self._open_jobs()
+            since = since if left == before else monotonic()
 
     def _open_jobs(self) -> int:
         with psycopg.connect(self.stage.servers.postgres.url) as connection:

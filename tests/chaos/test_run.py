@@ -35,6 +35,6 @@ def test_under_random_faults_nothing_is_lost_doubled_changed_or_stuck(tmp_path: 
     assert done.returncode == 0, done.stdout[-4_000:] + done.stderr[-4_000:]
     assert {counts[name] for name in ("lost", "doubled", "changed", "stuck")} == {0}
     assert set(SHOWN) <= counts.keys()
-    assert counts["submitted"] == counts["acknowledged"] >= 2_000
+    assert counts["acknowledged"] >= counts["submitted"] >= 2_000
     assert counts["orders_refused"] == 0
     assert counts["faults"].keys() == {kind.value for kind in Kind}
