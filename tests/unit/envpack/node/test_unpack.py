@@ -8,19 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from envpack.node import depot as depots
 from envpack.node.errors import EnvpackError, HostileArchive, NotThere, NotTrusted, Unsuitable
 from envpack.node.host import Host
 from envpack.node.integrity import differing
-from envpack.node.minisign import PublicKey
 from envpack.node.model import LayerDocument
-from envpack.node.trust import Trusted
-from envpack.node.unpack import Unpacked, unpack
 from tests.envpack_depot import (
     APP,
     ENV,
     PLACEHOLDER,
-    SIGNER,
     Content,
     TestDepot,
     digest_of,
@@ -28,19 +23,7 @@ from tests.envpack_depot import (
     tar_of,
 )
 from tests.envpack_signer import Signer
-
-
-def trusted(depot: TestDepot) -> Trusted:
-    return Trusted(depots.depot(str(depot.folder)), [PublicKey.from_text(SIGNER.public)])
-
-
-def unpacked(host: Host, depot: TestDepot, release: str, *, allow_older: bool = False) -> Unpacked:
-    return unpack(host, trusted(depot), release, allow_older=allow_older, model_to=None)
-
-
-def with_files(content: Content, **files: bytes) -> Content:
-    new = {path.replace("__", "/"): (data, 0o644) for path, data in files.items()}
-    return Content(files={**content.files, **new}, links=content.links, facts=content.facts)
+from tests.unit.envpack.node.scenes import unpacked, with_files
 
 
 def test_a_release_is_unpacked_read_only_and_knows_its_place(host: Host, depot: TestDepot) -> None:

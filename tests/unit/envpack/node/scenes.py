@@ -1,0 +1,43 @@
+"""Hosts on which something is unpacked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from envpack.node import depot as depots
+from envpack.node.host import Host
+from envpack.node.minisign import PublicKey
+from envpack.node.trust import Trusted
+from envpack.node.unpack import Unpacked, unpack
+from tests.envpack_depot import APP, SIGNER, Content, TestDepot
+
+
+def trusted(depot: TestDepot) -> Trusted:
+    return Trusted(depots.depot(str(depot.folder)), [PublicKey.from_text(SIGNER.public)])
+
+
+def unpacked(host: Host, depot: TestDepot, release: str, *, allow_older: bool = False) -> Unpacked:
+    return unpack(host, trusted(depot), release, allow_older=allow_older, model_to=None)
+
+
+def with_files(content: Content, **files: bytes) -> Content:
+    """A layer and some files more; ``lib__new`` is ``lib/new``."""
+    new = {path.replace("__", "/"): (data, 0o644) for path, data in files.items()}
+    return Content(files={**content.files, **new}, links=content.links, facts=content.facts)
+
+
+def app_of(depot: TestDepot, number: int) -> str:
+    """An application's layer unlike any other number's."""
+    return depot.layer("app", with_files(APP, worker__number=str(number).encode()))
+
+
+def releases(host: Host, depot: TestDepot, count: int) -> list[str]:
+    """Digests of ``count`` releases on the host, their counters from 1 on."""
+    made = [depot.release(number + 1, app=app_of(depot, number)) for number in range(count)]
+    for digest in made:
+        unpacked(host, depot, digest)
+    return made
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
