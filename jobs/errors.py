@@ -6,6 +6,7 @@
     ├── IdempotencyConflict     same key, other request
     ├── ModelNotServed          no worker has ever offered this model or profile
     ├── JobNotFound
+    ├── NotReplayable           it neither failed nor was cancelled, or its pictures are gone
     ├── NoSuchArtifact          the bucket holds no such picture
     ├── NoResult                the job has no picture to give (yet, or any more)
     ├── Timeout                 the wait ended before the job did; the job goes on
@@ -72,6 +73,12 @@ class JobNotFound(JobsError):
     exit_code = 4
     http_status = 404
     code = "job_not_found"
+
+
+class NotReplayable(JobsError):
+    exit_code = 2
+    http_status = 409
+    code = "not_replayable"
 
 
 class NoSuchArtifact(JobsError):

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.errors import JobsError, ModelNotServed
-from jobs.model import DERIVED_KEY, MAX_SEED, NewJob, ServedModel, canonical_digest
+from jobs.errors import JobsError, ModelNotServed, NotReplayable
+from jobs.model import (
+    DERIVED_KEY,
+    MAX_SEED,
+    EditRequest,
+    Job,
+    NewJob,
+    ServedModel,
+    canonical_digest,
+)
+from jobs.states import JobState
 
 #: Where jobs wait whose model or profile no worker has offered yet.  No worker has this group: one
 #: that serves the model, but not the profile, would take them and fail.
@@ -51,20 +60,31 @@ def keyed(new: NewJob, models: Sequence[ServedModel]) -> Keyed | JobsError:
     )
 
 
+def queue_again(request: EditRequest, models: Sequence[ServedModel]) -> str:
+    """Where a request goes that was accepted once: it waits if nobody serves it any more."""
+    return (_offer(request, models) or _nobody(request)).queue
+
+
+def _offer(request: EditRequest, models: Sequence[ServedModel]) -> ServedModel | None:
+    offers = (one for one in models if one.name == request.model)
+    return next((one for one in offers if request.profile in one.profiles), None)
+
+
+def _nobody(request: EditRequest) -> ServedModel:
+    return ServedModel(
+        name=request.model, revision="", profile_group=UNSERVED_GROUP, profiles=(request.profile,)
+    )
+
+
 def serving(new: NewJob, models: Sequence[ServedModel]) -> ServedModel | JobsError:
     """The newest registration that offers the asked model and profile."""
     request = new.request
-    offers = [one for one in models if one.name == request.model]
-    for one in offers:
-        if request.profile in one.profiles:
-            return one
+    one = _offer(request, models)
+    if one is not None:
+        return one
     if new.wait_for_model:
-        return ServedModel(
-            name=request.model,
-            revision="",
-            profile_group=UNSERVED_GROUP,
-            profiles=(request.profile,),
-        )
+        return _nobody(request)
+    offers = [one for one in models if one.name == request.model]
     if offers:
         profiles = ", ".join(sorted({name for one in offers for name in one.profiles}))
         return ModelNotServed(
@@ -75,3 +95,22 @@ def serving(new: NewJob, models: Sequence[ServedModel]) -> ServedModel | JobsErr
         f"model {request.model!r}: no worker has ever offered it; offered: {names}."
         " Start a worker for it, or ask to wait for one"
     )
+
+
+def check_replayable(job: Job, *, stored: Container[str]) -> JobsError | None:
+    """``None`` if this job may be replayed; ``stored``: its tenant's inputs that are kept.
+
+    A dead letter may, and a job that was cancelled: its key stands for nothing else.  What
+    runs, waits or succeeded is no failure: the same request with another key, or
+    a salt, makes another.
+    """
+    if job.state not in {JobState.FAILED, JobState.CANCELLED}:
+        return NotReplayable(
+            f"job {job.id} is {job.state}: only failed and cancelled jobs are replayed"
+        )
+    for digest in job.request.pictures:
+        if digest not in stored:
+            return NotReplayable(
+                f"job {job.id}: its picture {digest[:12]}… is not kept any more; submit it again"
+            )
+    return None

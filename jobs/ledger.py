@@ -24,6 +24,7 @@ from jobs.model import (
 from jobs.states import JobState
 
 LEASE: Final = timedelta(seconds=15)  # a job of a dead worker runs again after this
+POSITION_LIMIT: Final = 10_000  # jobs counted before another one
 WORKER_TIMEOUT: Final = timedelta(seconds=30)  # silent for longer: not alive
 
 
@@ -69,6 +70,9 @@ class JobFilter:
     state: JobState | None = None
     batch: str | None = None
     suspect: bool = False  #: only those whose picture a person should look at
+    failure_class: FailureClass | None = None  #: of the latest failure
+    code: str | None = None  #: of the latest failure
+    holds_key: bool = False  #: only those not followed by another job of the same key
     before: JobId | None = None
 
 
@@ -105,6 +109,15 @@ class Ledger(Protocol):
     def cancel(self, job_id: JobId, *, who: str, why: str = "cancelled by the caller") -> Job:
         """Queued: cancelled at once.  Running: asked to.  Final: unchanged.  Idempotent."""
 
+    def replay(self, job_ids: Sequence[JobId], *, who: str) -> Sequence[Submitted | JobsError]:
+        """Make a new job of each failed or cancelled one; in order.
+
+        The new job (``replay_of``) has the same request, a fresh budget and the old one's
+        key.  Of one that was replayed or submitted anew before, it is the job that holds the
+        key since, and ``created`` is false.  ``JobNotFound`` and ``NotReplayable`` stand in
+        their places and harm no other.
+        """
+
     def history(self, job_id: JobId) -> Sequence[Move]:
         """Every move of a job, oldest first."""
 
@@ -115,7 +128,11 @@ class Ledger(Protocol):
         """
 
     def position(self, job_id: JobId) -> int | None:
-        """How many queued jobs of its queue stand before a queued job, else ``None``."""
+        """How many jobs of its queue stand before a queued job, else ``None``.
+
+        Those that wait for their ``not_before`` stand before nobody; ``POSITION_LIMIT`` means
+        so many or more.
+        """
 
     def touch_inputs(self, tenant: str, digests: Sequence[str]) -> set[str]:
         """Which of these inputs are stored; marks them used, so that no sweep takes them."""
@@ -170,6 +187,12 @@ class Ledger(Protocol):
 
     def expire(self, *, limit: int = 100) -> Sequence[Job]:
         """End what nobody will: leases that ran out, jobs past their start deadline."""
+
+    def wake(self, queue: str, *, limit: int = 1_000) -> int:
+        """Put jobs whose ``not_before`` has passed back into the line; how many.
+
+        Only for speed: they may be claimed before that too.
+        """
 
     def queues(self) -> Mapping[str, int]:
         """Queues with queued jobs or live workers, and how many live workers each has."""

@@ -46,6 +46,7 @@ class Reconciler:
             self.expire()
         for queue, workers in queues.items():
             if workers:
+                self.ledger.wake(queue)
                 self.forget_lost(queue)
                 self.fill(queue, workers)
             else:

@@ -46,6 +46,7 @@ def empty(database: Database) -> None:
     Not by TRUNCATE, which writes new files and takes thirty times as long.
     """
     with database.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL packshot.retention = 'on'")  # the audit goes too
         for table in TABLES:
             connection.exec_driver_sql(f"DELETE FROM {table}")
 

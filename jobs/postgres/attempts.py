@@ -108,6 +108,7 @@ def _claimed(
             lease_expires_at=func.now() + lease,
             attempt_started_at=func.now(),
             started_at=func.coalesce(job.c.started_at, func.now()),
+            not_before=null(),
             steps_done=0,
             steps_total=0,
             timings=null(),
@@ -211,7 +212,7 @@ def fail(connection: Connection, lease: Lease, failure: Failure, retry_in: timed
     """running → queued within the budget, else → failed; → cancelled if that was asked."""
     statement = _held(lease).values(
         **ended_badly(failure.failure_class),
-        not_before=func.now() + retry_in,
+        not_before=func.now() + retry_in if retry_in else null(),
         error_code=failure.code,
         error=storable(failure.message),
         moved_by=lease.holder,

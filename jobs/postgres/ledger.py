@@ -5,26 +5,26 @@ from __future__ import annotations
 import builtins
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    Text,
     Uuid,
     any_,
     case,
     delete,
     func,
     literal,
+    literal_column,
     null,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from jobs.errors import JobNotFound, JobsError
-from jobs.ledger import LEASE, Ended, JobFilter, Move, Submitted
+from jobs.ledger import LEASE, POSITION_LIMIT, Ended, JobFilter, Move, Submitted
 from jobs.model import (
     Failure,
     Holding,
@@ -40,11 +40,16 @@ from jobs.model import (
 from jobs.postgres import attempts, window
 from jobs.postgres.connection import Database
 from jobs.postgres.ended import ended
+from jobs.postgres.fair import standing_before
 from jobs.postgres.offers import Models, live_workers
+from jobs.postgres.replay import replay, touch
 from jobs.postgres.rows import job_of
 from jobs.postgres.submit import submit
 from jobs.postgres.tables import input_, job, model, move, state_is, worker
 from jobs.states import JobState
+
+#: As text: a JSON null is no NULL of SQL.  In the words of the index job_suspect.
+IS_SUSPECT: Final = literal_column("(result ->> 'suspect')").is_not(None)
 
 
 class PostgresLedger:
@@ -103,6 +108,10 @@ class PostgresLedger:
             connection.execute(statement)
         return self.get(job_id)
 
+    def replay(self, job_ids: Sequence[JobId], *, who: str) -> builtins.list[Submitted | JobsError]:
+        with self.database.begin() as connection:
+            return replay(connection, job_ids, who, self._models)
+
     def history(self, job_id: JobId) -> Sequence[Move]:
         statement = select(move).where(move.c.job_id == job_id).order_by(move.c.id)
         with self.database.connect() as connection:
@@ -128,25 +137,13 @@ class PostgresLedger:
         mine = self.get(job_id)
         if mine.state is not JobState.QUEUED:
             return None
-        before = tuple_(-job.c.priority, job.c.id) < tuple_(-int(mine.priority), mine.id)
-        statement = select(func.count(literal(1))).where(
-            job.c.queue == mine.queue, state_is(JobState.QUEUED), before
-        )
+        statement = standing_before(mine.queue, int(mine.priority), mine.id, limit=POSITION_LIMIT)
         with self.database.connect() as connection:
-            return connection.execute(statement).scalar_one()
+            return int(connection.execute(statement).scalar_one())
 
     def touch_inputs(self, tenant: str, digests: Sequence[str]) -> set[str]:
-        statement = (
-            update(input_)
-            .where(
-                input_.c.tenant == tenant,
-                input_.c.sha256 == any_(literal(sorted(set(digests)), ARRAY(Text()))),
-            )
-            .values(used_at=func.now())
-            .returning(input_.c.sha256)
-        )
         with self.database.connect() as connection:
-            return set(connection.execute(statement).scalars())
+            return touch(connection, tenant, sorted(set(digests)))
 
     def record_input(self, tenant: str, digest: str, *, size: int, media_type: str) -> None:
         statement = insert(input_).values(
@@ -255,6 +252,10 @@ class PostgresLedger:
             ]
         return [job_of(row) for row in rows]
 
+    def wake(self, queue: str, *, limit: int = 1_000) -> int:
+        with self.database.connect() as connection:
+            return window.wake(connection, queue, limit)
+
     def queues(self) -> Mapping[str, int]:
         with self.database.connect() as connection:
             return window.queues(connection)
@@ -282,12 +283,16 @@ def _filter(where: JobFilter) -> builtins.list[ColumnElement[bool]]:
         conditions.append(job.c.tenant == where.tenant)
     if where.state is not None:
         conditions.append(job.c.state == where.state)
+    if where.failure_class is not None:
+        conditions.append(job.c.failure_class == where.failure_class.value)
+    if where.code is not None:
+        conditions.append(job.c.error_code == where.code)
+    if where.holds_key:
+        conditions.append(~job.c.superseded)
     if where.batch is not None:
         conditions.append(job.c.batch == where.batch)
     if where.suspect:
-        # As text: a JSON null is no NULL of SQL.
-        suspicion = job.c.result["suspect"].astext
-        conditions += [state_is(JobState.SUCCEEDED), suspicion.is_not(None)]
+        conditions += [state_is(JobState.SUCCEEDED), IS_SUSPECT]
     if where.before is not None:
         conditions.append(job.c.id < where.before)
     return conditions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -53,7 +53,7 @@ def submit(
     if standing:
         _supersede(connection, standing)
         created |= {row["id"] for row in _insert(connection, standing).values()}
-        found |= _find(connection, standing)
+        found |= live(connection, map(_place_of, standing))
     return [
         item if isinstance(item, JobsError) else _outcome(item, found, created) for item in items
     ]
@@ -63,10 +63,9 @@ def _keyed(new: Sequence[NewJob], models: Sequence[ServedModel]) -> list[Keyed |
     return [keyed(one, models) for one in new]
 
 
-def _keys(items: Sequence[Keyed]) -> TableValuedAlias:
-    """The items' keys as rows of a table: arrays, so that thousands are still one statement."""
-    keys = sorted({(item.new.tenant, item.key) for item in items})
-    tenants, names = zip(*keys, strict=True)
+def _keys(places: Iterable[Place]) -> TableValuedAlias:
+    """Keys as rows of a table: arrays, so that thousands are still one statement."""
+    tenants, names = zip(*sorted(set(places)), strict=True)
     table = func.unnest(literal(list(tenants), TEXTS), literal(list(names), TEXTS))
     return table.table_valued(column("tenant", Text()), column("key", Text())).render_derived(
         "wanted"
@@ -92,7 +91,7 @@ def _supersede(connection: Connection, items: Sequence[Keyed]) -> None:
     )
     useless = (
         select(job.c.id)
-        .where(_is_live(_keys(derived)), job.c.key_derived, gone)
+        .where(_is_live(_keys(map(_place_of, derived))), job.c.key_derived, gone)
         .order_by(job.c.id)  # two that lock the same rows do so in the same order
         .with_for_update(of=job)
         .correlate(None)
@@ -106,7 +105,14 @@ def _insert(connection: Connection, items: Sequence[Keyed]) -> dict[Place, RowMa
         return {}
     # Two calls with the same keys wait for each other's inserts: in one order, or it is a deadlock.
     # Their ids are made before that, so that jobs of one submission keep their order.
-    rows = sorted((_row(item) for item in items), key=_place)
+    rows = sorted((_row(item) for item in items), key=place)
+    return insert_rows(connection, rows)
+
+
+def insert_rows(
+    connection: Connection, rows: Sequence[Mapping[str, Any]]
+) -> dict[Place, RowMapping]:
+    """Those whose keys no live job has; sort them by key before."""
     statement = (
         insert(job)
         .values(start_by=func.now() + bindparam("start_within", type_=Interval))
@@ -115,7 +121,7 @@ def _insert(connection: Connection, items: Sequence[Keyed]) -> dict[Place, RowMa
         )
         .returning(job)
     )
-    return {_place(row): row for row in connection.execute(statement, rows).mappings()}
+    return {place(row): row for row in connection.execute(statement, rows).mappings()}
 
 
 def _row(item: Keyed) -> dict[str, Any]:
@@ -129,7 +135,7 @@ def _row(item: Keyed) -> dict[str, Any]:
     }
 
 
-def _place(row: Mapping[str, Any] | RowMapping) -> Place:
+def place(row: Mapping[str, Any] | RowMapping) -> Place:
     return row["tenant"], row["idempotency_key"]
 
 
@@ -137,9 +143,10 @@ def _place_of(item: Keyed) -> Place:
     return item.new.tenant, item.key
 
 
-def _find(connection: Connection, items: Sequence[Keyed]) -> dict[Place, RowMapping]:
-    rows = connection.execute(select(job).where(_is_live(_keys(items)))).mappings()
-    return {_place(row): row for row in rows}
+def live(connection: Connection, places: Iterable[Place]) -> dict[Place, RowMapping]:
+    """The jobs that hold these keys."""
+    rows = connection.execute(select(job).where(_is_live(_keys(places)))).mappings()
+    return {place(row): row for row in rows}
 
 
 def _outcome(

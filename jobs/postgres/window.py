@@ -81,6 +81,19 @@ def expire_deadlines(connection: Connection, limit: int) -> Sequence[RowMapping]
     return connection.execute(statement).mappings().all()
 
 
+def wake(connection: Connection, queue: str, limit: int) -> int:
+    """Put jobs whose pause has ended back into their line."""
+    awake = (
+        select(job.c.id)
+        .where(job.c.queue == queue, state_is(JobState.QUEUED), job.c.not_before <= func.now())
+        .order_by(job.c.not_before)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    statement = update(job).where(job.c.id.in_(awake.scalar_subquery())).values(not_before=null())
+    return connection.execute(statement).rowcount
+
+
 def queues(connection: Connection) -> dict[str, int]:
     """Queues with queued jobs (a loose index scan) or live workers, and how many of those."""
     first = select(func.min(job.c.queue).label("queue")).where(state_is(JobState.QUEUED))

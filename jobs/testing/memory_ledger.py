@@ -12,13 +12,12 @@ from typing import Final
 from uuid import UUID
 
 from jobs.errors import (
-    FailureClass,
     IdempotencyConflict,
     JobNotFound,
     JobsError,
     LeaseLost,
 )
-from jobs.keys import Keyed, keyed
+from jobs.keys import Keyed, check_replayable, keyed, queue_again
 from jobs.ledger import LEASE, Ended, JobFilter, Move, Submitted
 from jobs.model import (
     Failure,
@@ -33,11 +32,11 @@ from jobs.model import (
     WorkerInfo,
 )
 from jobs.states import JobState
+from jobs.testing.memory_endings import give_up, lose, ran_out
 from jobs.testing.memory_rows import QUEUED, REQUEUED, RUNNING, AttemptRecord, Row, in_turn
 from jobs.testing.memory_workers import MemoryWorkers
 
 SUBMITTER: Final = "producer"
-RECONCILER: Final = "reconciler"
 
 
 def utc_now() -> datetime:
@@ -95,13 +94,13 @@ class MemoryLedger:
 
     def list(self, where: JobFilter, *, limit: int = 100) -> builtins.list[Job]:
         with self._lock:
-            found = [row.job for row in self._rows.values() if _matches(row.job, where)]
+            found = [row.job for row in self._rows.values() if _matches(row, where)]
         return sorted(found, key=lambda job: job.id, reverse=True)[:limit]
 
     def counts(self, where: JobFilter) -> dict[JobState, int]:
         with self._lock:
             return dict(
-                Counter(row.job.state for row in self._rows.values() if _matches(row.job, where))
+                Counter(row.job.state for row in self._rows.values() if _matches(row, where))
             )
 
     def cancel(self, job_id: JobId, *, who: str, why: str = "cancelled by the caller") -> Job:
@@ -114,6 +113,31 @@ class MemoryLedger:
                 row.asked_by, row.asked_why = who, why
                 row.store(replace(row.job, cancel_requested_at=now))
             return row.job
+
+    def replay(self, job_ids: Sequence[JobId], *, who: str) -> builtins.list[Submitted | JobsError]:
+        with self._lock:
+            order = sorted(set(job_ids), key=lambda one: (self._has_followed(one), one))
+            found = {one: self._replay(one, who) for one in order}
+            return [found[one] for one in job_ids]
+
+    def _has_followed(self, job_id: JobId) -> bool:
+        return job_id in self._rows and self._rows[job_id].superseded
+
+    def _replay(self, job_id: JobId, who: str) -> Submitted | JobsError:
+        row = self._rows.get(job_id)
+        if row is None:
+            return JobNotFound(f"no job {job_id}")
+        tenant, pictures = row.job.tenant, row.job.request.pictures
+        error = check_replayable(row.job, stored=self.touch_inputs(tenant, pictures))
+        if error is not None:
+            return error
+        holder = self._keys.get(row.place)
+        if holder is None or holder is row:
+            queue = queue_again(row.job.request, self.models())
+            holder = self._keys[row.place] = row.replayed(queue, now=self._now(), who=who)
+            self._rows[holder.job.id] = holder
+            return Submitted(job=holder.job, created=True)
+        return Submitted(job=holder.job, created=False)
 
     def history(self, job_id: JobId) -> Sequence[Move]:
         with self._lock:
@@ -141,7 +165,7 @@ class MemoryLedger:
             return sum(
                 (-row.job.priority, row.job.id) < place
                 for row in self._in_queue(mine.queue)
-                if row.job.state is QUEUED
+                if row.job.state is QUEUED and row.job.not_before is None
             )
 
     def touch_inputs(self, tenant: str, digests: Sequence[str]) -> set[str]:
@@ -237,7 +261,11 @@ class MemoryLedger:
             row, now = self._held(lease), self._now()
             why = f"{failure.failure_class}: {failure.code}"
             return row.end_badly(
-                failure, at=now, who=lease.holder, why=why, not_before=now + retry_in
+                failure,
+                at=now,
+                who=lease.holder,
+                why=why,
+                not_before=now + retry_in if retry_in else None,
             )
 
     def hand_back(self, lease: Lease, *, why: str) -> Job:
@@ -262,14 +290,23 @@ class MemoryLedger:
     def expire(self, *, limit: int = 100) -> Sequence[Job]:
         with self._lock:
             now = self._now()
-            lost = [row for row in self._rows.values() if _ran_out(row.job, now)]
+            lost = [row for row in self._rows.values() if ran_out(row.job, now)]
             late = [
                 row for row in self._rows.values() if row.job.state is QUEUED and row.is_late(now)
             ]
             return [
-                *(_lose(row, now) for row in lost[:limit]),
-                *(_give_up(row, now) for row in late[:limit]),
+                *(lose(row, now) for row in lost[:limit]),
+                *(give_up(row, now) for row in late[:limit]),
             ]
+
+    def wake(self, queue: str, *, limit: int = 1_000) -> int:
+        with self._lock:
+            now = self._now()
+            awake = [row for row in self._in_queue(queue) if row.job.state is QUEUED]
+            awake = [row for row in awake if row.job.not_before and row.job.not_before <= now]
+            for row in awake[:limit]:
+                row.store(replace(row.job, not_before=None))
+            return len(awake[:limit])
 
     def queues(self) -> Mapping[str, int]:
         with self._lock:
@@ -342,43 +379,17 @@ class MemoryLedger:
         return row
 
 
-def _matches(job: Job, where: JobFilter) -> bool:
+def _matches(row: Row, where: JobFilter) -> bool:
+    job = row.job
     return (
-        (where.tenant is None or job.tenant == where.tenant)
+        not (where.holds_key and row.superseded)
+        and (where.tenant is None or job.tenant == where.tenant)
         and (where.state is None or job.state is where.state)
         and (where.batch is None or job.batch == where.batch)
+        and where.failure_class in {None, job.failure and job.failure.failure_class}
+        and where.code in {None, job.failure and job.failure.code}
         and (not where.suspect or bool(job.result and job.result.suspect))
         and (where.before is None or job.id < where.before)
-    )
-
-
-def _ran_out(job: Job, now: datetime) -> bool:
-    return job.lease_expires_at is not None and job.lease_expires_at < now
-
-
-def _lose(row: Row, now: datetime) -> Job:
-    """Whatever its worker believes, an attempt whose lease ran out is lost."""
-    failure = Failure(
-        failure_class=FailureClass.LOST,
-        code="lease_expired",
-        message=f"the lease of {row.job.holder} ran out",
-    )
-    return row.end_badly(failure, at=now, who=RECONCILER, why="lease expired", not_before=None)
-
-
-def _give_up(row: Row, now: datetime) -> Job:
-    failure = Failure(
-        failure_class=FailureClass.PERMANENT,
-        code="start_deadline",
-        message="no attempt had started by the deadline",
-    )
-    return row.move(
-        JobState.FAILED,
-        at=now,
-        who=RECONCILER,
-        why="start deadline passed",
-        finished_at=now,
-        failure=failure,
     )
 
 

@@ -18,6 +18,13 @@ from jobs.states import MOVES, JobState
 QUEUED, RUNNING = JobState.QUEUED, JobState.RUNNING
 #: What a job needs to be queued again.
 REQUEUED: Final[Mapping[str, Any]] = {"dispatched_at": None, "steps_done": 0}
+#: What a job is before anything has happened to it.
+BLANK: Final[Mapping[str, Any]] = {
+    **REQUEUED,
+    **dict.fromkeys(("attempt", "failures", "steps_total"), 0),
+    **dict.fromkeys(("started_at", "finished_at", "not_before", "cancel_requested_at"), None),
+    **dict.fromkeys(("failure", "release"), None),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +57,11 @@ class Row:
     asked_why: str = ""
     moves: list[Move] = field(default_factory=list)
     attempts: list[AttemptRecord] = field(default_factory=list)
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Tenant and key: what one live job may have."""
+        return self.job.tenant, self.job.idempotency_key
 
     @property
     def is_standing(self) -> bool:
@@ -125,6 +137,25 @@ class Row:
         row._note(None, at=now, who=who, why="submitted")
         return row
 
+    def replayed(self, queue: str, *, now: datetime, who: str) -> Row:
+        """The job that follows this one, with its key."""
+        old = self.job
+        self.superseded = True
+        fresh = replace(
+            old,
+            id=new_job_id(),
+            state=QUEUED,
+            queue=queue,
+            created_at=now,
+            start_by=old.start_by and now + (old.start_by - old.created_at),
+            replay_of=old.id,
+            **BLANK,
+        )
+        row = Row(job=fresh, derived=self.derived, fingerprint=self.fingerprint, new=self.new)
+        row.store(fresh)
+        row._note(None, at=now, who=who, why=f"replay of {old.id}")
+        return row
+
     # ---- attempts
 
     def order(self, now: datetime) -> Order:
@@ -148,6 +179,7 @@ class Row:
             holder=worker.holder,
             release=worker.release,
             lease_expires_at=now + lease,
+            not_before=None,
             started_at=self.job.started_at or now,
             steps_done=0,
             steps_total=0,

@@ -18,6 +18,7 @@ from tests.conformance.ledger_order import OrderConformance
 from tests.conformance.ledger_questions import QuestionConformance
 from tests.conformance.ledger_records import RecordConformance
 from tests.conformance.ledger_renewal import RenewalConformance
+from tests.conformance.ledger_replay import ReplayConformance
 from tests.conformance.scenes import WORKER
 
 #: Reads what a ledger keeps of a job's attempts; the port has no question for it.
@@ -34,6 +35,7 @@ class LedgerConformance(
     ModelConformance,
     QuestionConformance,
     RecordConformance,
+    ReplayConformance,
 ):
     """Subclass it with the fixtures ``ledger`` (empty), ``let_pass`` (lets time pass for it)
     and ``read_attempts``.

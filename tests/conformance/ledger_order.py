@@ -37,6 +37,12 @@ def taken(ledger: Ledger, count: int) -> list[JobId]:
     return order
 
 
+def backing_off(ledger: Ledger) -> JobId:
+    """A job that is to be tried again in a minute."""
+    lease = claimed(ledger, submitted(ledger, new("try again")))
+    return ledger.fail(lease, failure(), retry_in=MINUTE).id
+
+
 class OrderConformance:
     def test_the_oldest_job_goes_first(self, ledger: Ledger) -> None:
         ids = all_submitted(ledger, several(5))
@@ -169,6 +175,37 @@ class OrderConformance:
         ledger.fail(claimed(ledger, job), failure())
 
         assert list(ledger.take_window(QUEUE, size=1)) == [job.id]
+
+    def test_a_retry_whose_pause_has_ended_is_taken_before_any_tick(
+        self, ledger: Ledger, let_pass: LetPass
+    ) -> None:
+        later = submitted(ledger, new("make it blue"))
+        retried = backing_off(ledger)
+        let_pass(2 * MINUTE)
+
+        assert taken(ledger, 2) == [later.id, retried]
+
+    def test_a_job_that_backs_off_stands_before_nobody(
+        self, ledger: Ledger, let_pass: LetPass
+    ) -> None:
+        retried = backing_off(ledger)
+        later = submitted(ledger, new("make it blue"))
+        meanwhile = ledger.position(later.id)
+        let_pass(2 * MINUTE)
+        awake = ledger.wake(QUEUE)
+
+        assert meanwhile == 0
+        assert (awake, ledger.position(later.id), ledger.position(retried)) == (1, 1, 0)
+        assert ledger.get(retried).not_before is None
+
+    def test_only_a_pause_that_has_ended_is_ended(self, ledger: Ledger, let_pass: LetPass) -> None:
+        retried = backing_off(ledger)
+
+        assert ledger.wake(QUEUE) == 0
+        assert ledger.get(retried).not_before is not None
+        let_pass(2 * MINUTE)
+        assert ledger.wake(LIGHTNING.queue) == 0
+        assert [ledger.wake(QUEUE), ledger.wake(QUEUE)] == [1, 0]
 
     def test_queues_with_jobs_or_workers_are_known(self, ledger: Ledger, let_pass: LetPass) -> None:
         ledger.register(worker("gpu-3", model=LIGHTNING))

@@ -108,6 +108,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def begin(self) -> Any:  # noqa: ANN401 - numbers of jobs
         """Two tenants have jobs, and a worker offers their model."""
         self.act(lambda world: world.register(WORKER))
+        self.act(lambda world: world.keep_inputs("a", "b"))
         return self.submit([new(word, tenant=who) for word in ("red", "blue") for who in "ab"])
 
     # ---- producer
@@ -123,6 +124,11 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(job=jobs, who=st.sampled_from(["ann", "bob"]))
     def cancel(self, job: int, who: str) -> None:
         self.act(lambda world: world.cancel(job, who))
+
+    @rule(target=jobs, job=jobs)
+    def replay(self, job: int) -> Any:  # noqa: ANN401 - a number, or none
+        found = self.act(lambda world: world.replay(job, "ann"))
+        return found[0] if isinstance(found, tuple) and found[1] else multiple()
 
     # ---- worker
 
@@ -180,6 +186,7 @@ class LedgerMachine(RuleBasedStateMachine):
             world.let_pass(timedelta(minutes=minutes))
         if tick:
             self.act(lambda world: world.expire())
+            self.act(lambda world: world.wake())
 
     @rule(group=st.sampled_from(["default", "lightning", UNSERVED_GROUP]))
     def reroute(self, group: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from jobs.errors import JobsError
 from jobs.ledger import JobFilter, Ledger, Submitted
 from jobs.model import Job, JobId, Lease, NewJob, Order, WorkerInfo
-from tests.conformance.scenes import QUEUE, TIMINGS, LetPass, holding, result
+from tests.conformance.scenes import DIGEST, QUEUE, TIMINGS, LetPass, holding, result
 
 #: Coarser than the time that calls take, finer than any span that a scene uses.
 GRAIN: Final = timedelta(seconds=10)
@@ -45,8 +45,16 @@ class World:
             self.ids.append(one.job.id)
         return self.number(one.job.id), one.created
 
+    def keep_inputs(self, *tenants: str) -> None:
+        for tenant in tenants:
+            self.ledger.record_input(tenant, DIGEST, size=1, media_type="image/png")
+
     def cancel(self, job: int, who: str) -> object:
         return self.facts(self.ledger.cancel(self.ids[job], who=who))
+
+    def replay(self, job: int, who: str) -> object:
+        (found,) = self.ledger.replay([self.ids[job]], who=who)
+        return self._outcome(found)
 
     def position(self, job: int) -> int | None:
         return self.ledger.position(self.ids[job])
@@ -99,6 +107,9 @@ class World:
 
     def expire(self) -> object:
         return sorted(self.number(job.id) for job in self.ledger.expire())
+
+    def wake(self) -> int:
+        return self.ledger.wake(QUEUE)
 
     def reroute(self, queue: str) -> int:
         return self.ledger.reroute(queue, limit=3)

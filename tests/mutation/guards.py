@@ -204,7 +204,7 @@ KEYS: Final = (
     guard(
         "submissions take keys in one order",
         "jobs/postgres/submit.py",
-        "rows = sorted((_row(item) for item in items), key=_place)",
+        "rows = sorted((_row(item) for item in items), key=place)",
         "rows = [_row(item) for item in items]",
         f"{RACES}::test_batches_with_the_same_keys_in_another_order_do_not_deadlock",
     ),
