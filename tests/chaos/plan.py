@@ -69,7 +69,7 @@ class Plan:
     @property
     def pace(self) -> float:
         """Between the beginnings of two faults: seconds on average."""
-        return max(1.6, self.lease / 3)
+        return max(1.2, self.lease / 3)
 
 
 OF_WORKERS: Final = (Kind.KILL_WORKER, Kind.STOP_WORKER, Kind.DEPLOY)
@@ -94,8 +94,8 @@ OF_SERVERS: Final = {
     Kind.BUCKET_503: "s3",
 }
 MOMENTARY: Final = frozenset({Kind.EMPTY_REDIS, Kind.END_BACKENDS})
-#: After each kind has come once: the first three are what a fleet sees most.
-WEIGHTS: Final = {kind: 4 if kind in OF_WORKERS else 1 for kind in Kind}
+#: Each of so many faults is a worker's: what a fleet sees most, and what costs leases.
+OFTEN: Final = 3
 FIRST: Final = 1.0  # seconds of peace before the first fault
 REST: Final = 1.0  # seconds of peace between two faults of one target
 
@@ -106,12 +106,13 @@ def schedule(plan: Plan) -> tuple[Fault, ...]:
     No target has two faults at once; different targets may.
     """
     chance = random.Random(plan.seed)
-    due = chance.sample(list(Kind), len(Kind))
+    due = list(Kind)
     free_at = dict.fromkeys((*plan.worker_names, PRODUCERS, *SERVERS), 0.0)
     faults: list[Fault] = []
     now = FIRST
     while now < plan.seconds:
-        fault = _next(plan, chance, now, due, free_at)
+        kinds = OF_WORKERS if len(faults) % OFTEN == 0 else due or list(Kind)
+        fault = _next(plan, chance, now, kinds, free_at)
         if fault is not None and fault.ends < plan.seconds:
             faults.append(fault)
             free_at[fault.target] = fault.ends + REST
@@ -122,12 +123,16 @@ def schedule(plan: Plan) -> tuple[Fault, ...]:
 
 
 def _next(
-    plan: Plan, chance: random.Random, now: float, due: Sequence[Kind], free_at: dict[str, float]
+    plan: Plan,
+    chance: random.Random,
+    now: float,
+    kinds: Sequence[Kind],
+    free_at: dict[str, float],
 ) -> Fault | None:
-    """The first kind that is due and has a target free; the dice decide once all have come."""
-    drawn = chance.choices(list(WEIGHTS), weights=list(WEIGHTS.values()))
+    """The first of these kinds, in a random order, that has a target free."""
+    order = chance.sample(list(kinds), len(kinds))
     lasts, which = chance.uniform(0.0, 1.0), chance.random()
-    for kind in due or drawn:
+    for kind in order:
         targets = [one for one in _targets(plan, kind) if free_at[one] <= now]
         if targets:
             target = targets[int(which * len(targets))]

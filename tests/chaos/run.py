@@ -34,7 +34,7 @@ from tests.chaos.stage import Stage, staged
 from tests.services import eventually
 
 STEPS: Final = 4
-STEP_SECONDS: Final = 0.005
+STEP_SECONDS: Final = 0.01
 DRAIN_SECONDS: Final = 5
 SAMPLE: Final = 0.1  # seconds between two looks at Redis
 QUEUES: Final = "edit.*"  # keys of the lists that hold jobs
