@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from jobs.errors import FailureClass
+from jobs.errors import FailureClass, LeaseLost
 from jobs.model import ArtifactKey, Job, Lease, Result, output_key
 from jobs.postgres.connection import Database
 from jobs.postgres.ledger import PostgresLedger
@@ -24,7 +24,15 @@ from tests.chaos.evidence import Evidence, read_bucket, read_journals, read_ledg
 from tests.chaos.journal import Journal
 from tests.chaos.observer import Observer
 from tests.chaos.plan import Kind
-from tests.conformance.scenes import WORKER, claimed, failure, new, submitted
+from tests.conformance.scenes import (
+    OTHER,
+    WORKER,
+    claimed,
+    failure,
+    new,
+    submitted,
+    superseded_lease,
+)
 from tests.services import empty, fresh_database
 
 PICTURE = b"a picture"
@@ -47,6 +55,7 @@ class World:
     def __post_init__(self) -> None:
         ledger = self.ledger
         ledger.register(WORKER)
+        ledger.register(OTHER)
         self.retried = self.acknowledged("retried")
         ledger.hand_back(claimed(ledger, self.retried), why="drain")
         self.done(self.retried)
@@ -342,8 +351,11 @@ def test_a_recovery_lasts_from_the_kill_to_the_next_attempt(world: World) -> Non
 def test_a_write_that_the_fence_refused_is_told_from_a_zombie_that_was_stopped(
     world: World,
 ) -> None:
+    stale, _ = superseded_lease(world.ledger)
+    with pytest.raises(LeaseLost) as refused:
+        world.ledger.complete(stale, picture(stale), timings={})
     world.told += [
-        {"verdict": "lost", "why": "job 1: attempt 1 no longer holds it"},
+        {"verdict": "lost", "why": str(refused.value)},
         {"verdict": "lost", "why": "another attempt owns the job"},
         {"verdict": "succeeded"},
     ]
