@@ -26,6 +26,10 @@ EXIT_CODES: Final[Mapping[str, int]] = {CLEAN: 0, VULNERABLE: 10, NOT_AUDITED: 1
 
 #: PYSEC-2021-108 = CVE-2021-33503.  A service that does not know it knows nothing.
 CONTROL: Final = ("urllib3", "1.26.4")
+_DEAF: Final = (
+    f"it has no vulnerability of {'=='.join(CONTROL)}, which has a well-known one: it was not"
+    " reached, or does not know"
+)
 #: conda package → vendor:product in the NVD's dictionary (https://nvd.nist.gov/products/cpe).
 CPES: Final[Mapping[str, str]] = {
     "bzip2": "bzip:bzip2",
@@ -109,7 +113,7 @@ def scan(prefix: Path, service: Service, *, accept: Collection[str] = ()) -> Rep
     if not why:
         control, why = _audit(dict([CONTROL]), service)
         known = bool(_vulnerabilities(dict([CONTROL]), control))
-        why = why or ("" if known else f"it knows nothing of {'=='.join(CONTROL)}, which has many")
+        why = why or ("" if known else _DEAF)
     answered = {name for name, one in found.items() if "vulns" in one}
     those = _vulnerabilities(versions, found)
     return Report(

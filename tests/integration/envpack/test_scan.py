@@ -121,7 +121,7 @@ def test_a_service_that_knows_nothing_is_not_believed(conda_prefix: Path, osv: O
     report = scan(conda_prefix, Service(osv_url=osv.url))
 
     assert EXIT_CODES[report.outcome] == 11
-    assert "knows nothing of urllib3==1.26.4" in told(report)
+    assert "no vulnerability of urllib3==1.26.4, which has a well-known one" in told(report)
 
 
 def test_a_service_that_is_broken_has_audited_nothing(conda_prefix: Path, osv: Osv) -> None:
