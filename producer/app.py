@@ -19,6 +19,10 @@ from producer.exits import exit_code, summary, suspects, tell_errors
 from producer.tables import echo_json, entry_json, show_entries
 
 
+def _is_asked_by_a_person() -> bool:
+    return sys.stdin.isatty()
+
+
 def _pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
@@ -30,6 +34,7 @@ class App:
     connect: Callable[[], Client] = connect
     init: Callable[[], Initialised] = init
     pause: Callable[[float], None] = _pause
+    can_ask: Callable[[], bool] = _is_asked_by_a_person
     as_json: bool = False
     debug: bool = False
 

@@ -18,6 +18,7 @@ from producer import (
     manifest,
     options,
     release_report,
+    replaying,
     report,
     saving,
     submission,
@@ -154,27 +155,48 @@ def cancel(app: App, ids: tuple[str, ...], batch: str | None) -> None:
     app.answer(entries)
 
 
+cli.add_command(replaying.replay)
+
+
 @cli.command("list")
 @click.option("--state", type=click.Choice([one.value for one in JobState]))
 @click.option("--failed", is_flag=True, help="The same as --state failed.")
 @click.option("--suspect", is_flag=True, help="Those whose picture a person should look at.")
+@replaying.by_class
+@replaying.by_code
 @options.batch
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
 @options.as_json
 @click.pass_obj
 def list_jobs(  # noqa: PLR0913 - click hands each option over by name
-    app: App, *, state: str | None, failed: bool, suspect: bool, batch: str | None, limit: int
+    app: App,
+    *,
+    state: str | None,
+    failed: bool,
+    suspect: bool,
+    failure_class: str | None,
+    code: str | None,
+    batch: str | None,
+    limit: int,
 ) -> None:
     """List jobs, newest first.
 
     \b
     packshot list --failed --limit 20
+    packshot list --failed --class transient --code run_limit
     packshot list --suspect --batch spring
     packshot list --batch spring --json | jq .metadata.sku
     """
     wanted = JobState.FAILED if failed else JobState(state) if state else None
     with app.connect() as client:
-        where = JobFilter(tenant=client.tenant, state=wanted, batch=batch, suspect=suspect)
+        where = JobFilter(
+            tenant=client.tenant,
+            state=wanted,
+            batch=batch,
+            suspect=suspect,
+            failure_class=replaying.wanted_class(failure_class),
+            code=code,
+        )
         entries = [entry_of(job) for job in client.list(where, limit=limit)]
     app.answer(entries)
 

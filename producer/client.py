@@ -1,4 +1,4 @@
-"""The library: submit, status, wait, result, cancel, list."""
+"""The library: submit, status, wait, result, cancel, replay, list."""
 
 from __future__ import annotations
 
@@ -219,8 +219,7 @@ class Client:
         new = [one for one in prepared if isinstance(one, NewJob)]
         recorded = iter(self._recorded(new))
         outcomes = [one if isinstance(one, JobsError) else next(recorded) for one in prepared]
-        for queue in {one.job.queue for one in outcomes if isinstance(one, Submitted)}:
-            self._nudger.nudge(queue)
+        self._nudge(outcomes)
         return outcomes
 
     def _recorded(self, new: Sequence[NewJob]) -> Sequence[Submitted | JobsError]:
@@ -251,14 +250,18 @@ class Client:
 
     def batch(self, name: str) -> builtins.list[Job]:
         """All jobs of a batch, oldest first.  Raises ``JobNotFound`` when there is none."""
-        where = JobFilter(tenant=self.tenant, batch=name)
+        jobs = self.all_of(JobFilter(tenant=self.tenant, batch=name))
+        if not jobs:
+            raise JobNotFound(f"no job in batch {name!r}")
+        return jobs[::-1]
+
+    def all_of(self, where: JobFilter) -> builtins.list[Job]:
+        """Newest first, however many there are."""
         jobs: builtins.list[Job] = []
         while page := self.list(where, limit=PAGE):
             jobs += page
             where = replace(where, before=page[-1].id)
-        if not jobs:
-            raise JobNotFound(f"no job in batch {name!r}")
-        return jobs[::-1]
+        return jobs
 
     def list(self, where: JobFilter | None = None, *, limit: int = 100) -> builtins.list[Job]:
         """Newest first; this client's tenant unless ``where`` says otherwise."""
@@ -321,6 +324,23 @@ class Client:
     def cancel(self, job_id: JobId, *, who: str = "caller") -> Job:
         """Idempotent.  A running job stops within one step; a finished one stays as it is."""
         return self.ledger.cancel(job_id, who=who)
+
+    def replay(
+        self, job_ids: Sequence[JobId], *, who: str = "caller"
+    ) -> builtins.list[Submitted | JobsError]:
+        """New jobs of failed or cancelled ones, in order; see ``Ledger.replay``.
+
+        One that may not be replayed (``NotReplayable``, ``JobNotFound``) harms no other.
+        """
+        outcomes: builtins.list[Submitted | JobsError] = []
+        for start in range(0, len(job_ids), CHUNK):
+            outcomes += self.ledger.replay(job_ids[start : start + CHUNK], who=who)
+        self._nudge(outcomes)
+        return outcomes
+
+    def _nudge(self, outcomes: Sequence[Submitted | JobsError]) -> None:
+        for queue in {one.job.queue for one in outcomes if isinstance(one, Submitted)}:
+            self._nudger.nudge(queue)
 
 
 def _announced(job: Job) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -22,6 +23,7 @@ from producer.entries import printable, title
 from producer.tables import STYLES, age, console, counted, echo_json, plain_table, state_text
 
 PERIOD: Final = 1.0  # seconds
+PAUSES: Final = 9  # times as long as the look before: watching takes a tenth of a connection's time
 RUNNING: Final = 16  # jobs shown: a card's worth of workers
 NEWEST: Final = 10  # jobs shown
 
@@ -60,13 +62,15 @@ def snapshots(
     Raises ``JobNotFound`` for a batch without jobs, which would never finish.
     """
     while True:
+        began = time.monotonic()
         now = _snapshot(client, batch)
+        took = time.monotonic() - began
         if batch and not sum(now.counts.values()):
             raise JobNotFound(f"no job in batch {batch!r}")
         yield now
         if batch and now.is_finished:
             return
-        pause(PERIOD)
+        pause(max(PERIOD, PAUSES * took))
 
 
 def show(seen: Iterator[Snapshot], *, as_json: bool) -> None:

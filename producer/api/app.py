@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, FastAPI, Form, Header, Query, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
-from jobs.errors import JobNotFound, Unavailable
+from jobs.errors import JobNotFound, JobsError, Unavailable
 from jobs.ledger import JobFilter
 from jobs.model import Job, JobId
 from jobs.states import JobState
@@ -69,10 +69,7 @@ def submit(
     ] = None,
 ) -> Response:
     """Accept an edit. The same key, or without one the same content, is the same job."""
-    job = client.submit(form.edit(idempotency_key))
-    response = answer(client, job, 200 if job.state.is_final else 202)
-    response.headers["Location"] = path(job)
-    return response
+    return _accepted(client, client.submit(form.edit(idempotency_key)))
 
 
 @edits.get("", response_model=EditPage, responses=declared(422, 503))
@@ -134,6 +131,30 @@ def cancel(client: Caller, job_id: UUID) -> Response:
     _own(client, job_id)
     job = client.cancel(JobId(job_id), who="api")
     return answer(client, job, 200 if job.state.is_final else 202)
+
+
+@edits.post(
+    "/{job_id}/replay",
+    status_code=202,
+    response_model=EditView,
+    responses={
+        200: {"model": EditView, "description": "It was replayed before, and that job is done."},
+        **declared(404, 409, 422, 503),
+    },
+)
+def replay(client: Caller, job_id: UUID) -> Response:
+    """Run a failed or cancelled edit again, as a new one. Asking twice makes one."""
+    _own(client, job_id)
+    (outcome,) = client.replay([JobId(job_id)], who="api")
+    if isinstance(outcome, JobsError):
+        raise outcome
+    return _accepted(client, outcome.job)
+
+
+def _accepted(client: Client, job: Job) -> Response:
+    response = answer(client, job, 200 if job.state.is_final else 202)
+    response.headers["Location"] = path(job)
+    return response
 
 
 def _own(client: Client, job_id: UUID) -> Job:

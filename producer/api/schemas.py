@@ -20,6 +20,7 @@ LINKS: Final[dict[str, Any]] = {
     "self": f"/v1/edits/{ID}",
     "result": f"/v1/edits/{ID}/result",
     "cancel": f"/v1/edits/{ID}/cancel",
+    "replay": f"/v1/edits/{ID}/replay",
 }
 SUCCEEDED: Final[dict[str, Any]] = {
     "id": ID,
@@ -103,6 +104,7 @@ class Links(BaseModel):
     self: str
     result: str = Field(description="Redirects to the picture once there is one.")
     cancel: str = Field(description="POST here to withdraw the edit.")
+    replay: str = Field(description="POST here to run it again once it failed or was cancelled.")
 
 
 class ListedEdit(BaseModel):
@@ -180,7 +182,7 @@ class Problem(BaseModel):
 REASONS: Final = {
     400: "The body is no well-formed form.",
     404: "`job_not_found`: there is no such job.",
-    409: "`no_result`: the job has no picture, or none yet.",
+    409: "`no_result`: it has no picture, or none yet; `not_replayable`: it did not fail.",
     413: "`too_large`: the request exceeds the limit.",
     415: "`unsupported_media_type`: the body is no multipart/form-data.",
     422: "`invalid_request`, `unusable_picture`, `idempotency_conflict` or `model_not_served`.",

@@ -25,7 +25,8 @@ def path(job: Job) -> str:
 
 def listed_json(job: Job) -> dict[str, Any]:
     here = path(job)
-    links = {"self": here, "result": f"{here}/result", "cancel": f"{here}/cancel"}
+    acts = {name: f"{here}/{name}" for name in ("result", "cancel", "replay")}
+    links = {"self": here, **acts}
     return {**job_json(job), "links": links}
 
 

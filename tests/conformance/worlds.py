@@ -133,6 +133,12 @@ class World:
 
     # ---- comparing
 
+    def _named(self, why: str) -> str:
+        """``replay of`` a number."""
+        for number, job_id in enumerate(self.ids):
+            why = why.replace(str(job_id), str(number))
+        return why
+
     def number(self, job_id: JobId) -> int:
         return self.ids.index(job_id)
 
@@ -144,11 +150,18 @@ class World:
         same = {name: getattr(job, name) for name in _SAME}
         spans = {name: _span(job, getattr(job, name)) for name in _INSTANTS}
         key = job.result.key.partition("/")[2] if job.result else None
-        return {"number": self.number(job.id), "result": key, **same, **spans}
+        origin = None if job.replay_of is None else self.number(job.replay_of)
+        return {
+            "number": self.number(job.id),
+            "result": key,
+            "replay_of": origin,
+            **same,
+            **spans,
+        }
 
     def history(self, job: int) -> list[tuple[object, ...]]:
         return [
-            (move.who, move.from_state, move.to_state, move.attempt, move.why)
+            (move.who, move.from_state, move.to_state, move.attempt, self._named(move.why))
             for move in self.ledger.history(self.ids[job])
         ]
 
