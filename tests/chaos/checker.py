@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Final
 
@@ -147,7 +147,7 @@ def _counts(evidence: Evidence, violations: Sequence[Violation]) -> dict[str, An
     failed = Counter(
         f"{row.failure_class}: {row.error_code}" for row in evidence.jobs if row.state == "failed"
     )
-    took = recoveries(evidence)
+    recovered = sorted(recoveries(evidence), key=lambda one: -one.seconds)
     submitted = {promise["what"] for promise in evidence.promises if promise["do"] == "submit"}
     return {
         "submitted": len(submitted),
@@ -158,9 +158,12 @@ def _counts(evidence: Evidence, violations: Sequence[Violation]) -> dict[str, An
         **{kind: found[kind] for kind in ("lost", "doubled", "changed", "stuck")},
         "orphaned_objects": len(evidence.objects.keys() - announced),
         "zombie_writes_refused": sum(map(_is_refused_write, evidence.told)),
-        "longest_recovery_s": round(max(took, default=0.0), 2),
+        "longest_recovery_s": max((one.seconds for one in recovered), default=0.0),
         "longest_redis_list": evidence.longest_redis_list,
-        "recoveries": len(took),
+        "longest_recovery_with_postgres_up_s": max(
+            (one.seconds for one in recovered if not one.ledger_was_away), default=0.0
+        ),
+        "recoveries": [asdict(one) for one in recovered],
         "attempts": sum(row.attempt for row in evidence.jobs),
         "zombies_told_to_stop": sum(map(_is_stopped_zombie, evidence.told)),
         "submits": did["submit"],

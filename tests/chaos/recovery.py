@@ -3,30 +3,61 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
+from jobs.reconciler import REUNION
 from tests.chaos.evidence import Audited, Evidence
 from tests.chaos.plan import Kind
 
-FAULTS = frozenset({Kind.KILL_WORKER, Kind.STOP_WORKER})
+FAULTS: Final = frozenset({Kind.KILL_WORKER, Kind.STOP_WORKER})
+OUTAGES: Final = frozenset({Kind.KILL_LEDGER, Kind.RESTART_LEDGER})
 
 
-def recoveries(evidence: Evidence) -> list[float]:
-    """Seconds from the fault to the next attempt, or to the job's end, for each job it hit."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recovery:
+    """``seconds`` from the fault to the job's next attempt, or to its end."""
+
+    job: str
+    fault: str
+    target: str
+    seconds: float
+    ledger_was_away: bool  #: Postgres was down meanwhile, or had been a moment before
+
+
+def recoveries(evidence: Evidence) -> list[Recovery]:
+    """Of each job that a fault cost its lease, in no order."""
     moves: dict[str, list[Audited]] = defaultdict(list)
     for move in evidence.moves:
         moves[move.job].append(move)
-    return [seconds for one in moves.values() for seconds in _of_one(one, evidence)]
+    return [found for one in moves.values() for found in _of_one(one, evidence.faults)]
 
 
-def _of_one(moves: list[Audited], evidence: Evidence) -> Iterator[float]:
+def _of_one(moves: Sequence[Audited], faults: Sequence[Mapping[str, Any]]) -> Iterator[Recovery]:
     """An attempt that its fault did not cost its lease needed no recovery."""
     for index, lost in enumerate(moves):
         if lost.why != "lease expired":
             continue
         claimed = moves[index - 1]
         again = moves[index + 1] if lost.to_state == "queued" and moves[index + 1 :] else lost
-        for fault in evidence.faults:
+        for fault in faults:
             hit = fault["kind"] in FAULTS and claimed.who.endswith(f"/{fault['pid']}")
             if hit and claimed.at <= fault["at"] <= lost.at:
-                yield again.at - fault["at"]
+                yield Recovery(
+                    job=lost.job,
+                    fault=fault["kind"],
+                    target=fault["target"],
+                    seconds=round(again.at - fault["at"], 2),
+                    ledger_was_away=_was_away(fault["at"], again.at, faults),
+                )
+
+
+def _was_away(start: float, end: float, faults: Sequence[Mapping[str, Any]]) -> bool:
+    """Between these moments, or when workers were still given time to renew what they held."""
+    return any(
+        fault["kind"] in OUTAGES
+        and fault["at"] < end
+        and fault["at"] + fault["lasts"] + REUNION > start
+        for fault in faults
+    )

@@ -23,6 +23,7 @@ SHOWN: Final = (
     "orphaned_objects",
     "zombie_writes_refused",
     "longest_recovery_s",
+    "longest_recovery_with_postgres_up_s",
     "longest_redis_list",
 )
 MUST_BE_ZERO: Final = frozenset({"lost", "doubled", "changed", "stuck"})

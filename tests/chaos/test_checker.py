@@ -160,6 +160,7 @@ def test_a_run_that_went_well_has_no_violations(world: World) -> None:
         "orphaned_objects": 1,
         "zombie_writes_refused": 0,
         "longest_recovery_s": 0.0,
+        "longest_recovery_with_postgres_up_s": 0.0,
         "longest_redis_list": 7,
     }
 
@@ -340,12 +341,25 @@ def test_a_recovery_lasts_from_the_kill_to_the_next_attempt(world: World) -> Non
     ][1:4]
     pid = int(WORKER.holder.rpartition("/")[2])
     killed = (began + expired) / 2
-    world.faults.append({"at": killed, "kind": Kind.KILL_WORKER.value, "pid": pid, "target": "w"})
+    fault = {"at": killed, "kind": Kind.KILL_WORKER.value, "pid": pid, "target": "w", "lasts": 1}
+    world.faults.append(fault)
 
     counts = world.verdict().counts
 
-    assert counts["recoveries"] == 1
+    assert [one["job"] for one in counts["recoveries"]] == [str(job.id)]
     assert counts["longest_recovery_s"] == round(again - killed, 2)
+    assert counts["longest_recovery_with_postgres_up_s"] == counts["longest_recovery_s"]
+
+
+def test_a_recovery_beside_an_outage_of_the_ledger_is_told_apart(world: World) -> None:
+    test_a_recovery_lasts_from_the_kill_to_the_next_attempt(world)
+    outage = {**world.faults[0], "kind": Kind.KILL_LEDGER.value, "pid": 0}
+    world.faults.append(outage)
+
+    counts = world.verdict().counts
+
+    assert counts["longest_recovery_s"] > 0
+    assert counts["longest_recovery_with_postgres_up_s"] == 0
 
 
 def test_a_write_that_the_fence_refused_is_told_from_a_zombie_that_was_stopped(
