@@ -12,6 +12,7 @@ import base64
 import compileall
 import io
 import json
+import os
 import py_compile
 import shutil
 import subprocess
@@ -302,5 +303,5 @@ def pip_install(prefix: Path, *arguments: str) -> None:
         [*command, "--root-user-action=ignore"],
         check=True,
         capture_output=True,
-        env={"PATH": "/usr/bin:/bin"},
+        env={"PATH": "/usr/bin:/bin", "PIP_CONFIG_FILE": os.devnull},
     )

@@ -28,14 +28,14 @@ _BESIDE: Final = (
     b"#!/bin/sh\n'''exec' \"$(dirname -- \"$(realpath -- \"$0\")\")\"/'%s'%s \"$0\" \"$@\"\n' '''\n"
 )
 _SHEBANG: Final = re.compile(rb"#! ?(\S+)/bin/(python[0-9.]*)((?: +-[A-Za-z]+)*) *\n")
-#: What pip writes instead where the path of its prefix is long or holds a space.
+#: What pip and rattler write instead where the path is long or holds a blank.
 _LONG_SHEBANG: Final = re.compile(
     rb"#!/bin/sh\n'''exec' \"?([^\"\n]+?)/bin/(python[0-9.]*)\"?((?: +-[A-Za-z]+)*)"
-    rb" \"\$0\" \"\$@\"\n' '''\n"
+    rb" \"\$0\" \"\$@\"(?:\n' '''| #''')\n"
 )
 #: These must be the first of their file, or on its second line.
 _MUST_LEAD: Final = re.compile(
-    rb"^from __future__ |\A.*\n[^\n]*coding[:=]\s*(?!utf-?8)", re.MULTILINE
+    rb"^from __future__ |\A.*\n[^\n]*coding[:=](?!\s*utf-?8)", re.MULTILINE
 )
 
 #: Of a document in ``conda-meta``: what was installed, and from which package.
