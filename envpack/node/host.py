@@ -195,9 +195,13 @@ class Host:
 
 
 def write(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """All of it or nothing, also if the power fails."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    """All of it or nothing, also if the power fails; only under the lock of its root.
+
+    The draft has one name, so that the next run replaces what a killed one left.
+    """
+    draft = path.with_name(f".{path.name}.draft")
     path.parent.mkdir(parents=True, exist_ok=True)
+    draft.unlink(missing_ok=True)
     with draft.open("wb") as file:
         file.write(content)
         os.fchmod(file.fileno(), mode)
@@ -209,7 +213,7 @@ def write(path: Path, content: bytes, mode: int = 0o644) -> None:
 
 def link(path: Path, target: str) -> None:
     """Point ``path`` at ``target``: before or after, never neither."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)
     draft.symlink_to(target)
     draft.replace(path)
