@@ -51,6 +51,24 @@ def test_a_hung_card_ends_the_process_and_fails_the_job_on_it_alone(scene: Scene
     assert re.search(r"card_hung .*where=.*fake\.py:\d+ by_word", log)
 
 
+def test_a_job_that_waits_for_a_hung_card_is_handed_back_uncounted(scene: Scene) -> None:
+    worker = scene.worker()
+    usual = scene.submit("so long does a job take")
+    scene.client.wait(usual.id, timeout=SOON)  # the next may come before the card is free
+    hung = scene.submit("wait for me [hang 1]")
+    eventually(lambda: scene.client.status(hung.id).state is JobState.RUNNING)
+    waiting = scene.submit("the next one")
+    eventually(lambda: scene.client.status(waiting.id).state is JobState.RUNNING)
+
+    code = worker.process.wait(timeout=30)
+
+    waiting = scene.client.status(waiting.id)
+    assert code == Exit.HUNG
+    assert (waiting.state, waiting.attempt, waiting.failures) == (JobState.QUEUED, 1, 0)
+    why = [move.why for move in scene.services.ledger.history(waiting.id)]
+    assert why[-1] == "the card is lost to this process"
+
+
 def test_a_job_that_hangs_every_card_ends_as_a_dead_letter(scene: Scene) -> None:
     scene.worker().end()
     poison = scene.submit("poison [hang]")

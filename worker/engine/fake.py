@@ -34,10 +34,11 @@ Wait = Callable[[float], object]
 
 
 def by_word(request: EditRequest, step: int) -> None:
-    """A fault that the instruction itself asks for, at its second step: ``[hang]``, say."""
-    if step != 2:
+    """A fault that the instruction asks for: ``[hang]`` at its second step, ``[hang 1]`` sooner."""
+    word, _, at = request.instruction.rpartition("[")[2].rstrip("]").partition(" ")
+    if str(step) != (at or "2"):
         return
-    match request.instruction.rpartition("[")[2].rstrip("]"):
+    match word:
         case "hang":
             threading.Event().wait()  # as a card does: nothing ends it
         case "kill":
