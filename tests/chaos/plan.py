@@ -69,7 +69,7 @@ class Plan:
     @property
     def pace(self) -> float:
         """Between the beginnings of two faults: seconds on average."""
-        return max(1.2, self.lease / 3)
+        return max(1.5, self.lease / 3)
 
 
 OF_WORKERS: Final = (Kind.KILL_WORKER, Kind.STOP_WORKER, Kind.DEPLOY)
@@ -152,4 +152,4 @@ def _seconds(plan: Plan, kind: Kind, share: float) -> float:
         return 0.0
     if kind is Kind.STOP_WORKER or kind in OF_LINKS:
         return plan.lease * (1.2 + 0.8 * share)
-    return 0.3 + 2.7 * share
+    return 0.3 + 1.7 * share
