@@ -15,7 +15,7 @@ from envpack.node import driver, selfcheck, suitable, weights
 from envpack.node.errors import EnvpackError, NotThere
 from envpack.node.host import Host
 from envpack.node.integrity import differing
-from envpack.node.model import LAYERS, Manifest, Release
+from envpack.node.model import Manifest, Release
 from envpack.node.process import run
 
 OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
@@ -140,19 +140,15 @@ def cards() -> list[Card]:
     ]
 
 
-def _layers(subject: Subject) -> Found:
-    for kind in LAYERS:
-        digest = getattr(subject.release, kind)
-        place = subject.host.placed(kind, digest)
-        if kind == "model":
-            continue
-        wrong = differing(subject.host, kind, digest, quick=subject.quick)
-        how = "by size and time" if subject.quick else "by sha256"
-        files = len(subject.host.manifest(kind, digest).files)
-        if wrong:
-            yield FAILED, f"{kind}: {len(wrong)} files not as unpacked, {wrong[0]}: unpack it again"
-        else:
-            yield OK, f"{kind}: {files:,} files {how}, in {place}"
+def _files(subject: Subject, kind: str) -> Found:
+    digest = getattr(subject.release, kind)
+    place = subject.host.placed(kind, digest)
+    wrong = differing(subject.host, kind, digest, quick=subject.quick)
+    if wrong:
+        yield FAILED, f"{len(wrong)} files not as unpacked, {wrong[0]}: unpack it again"
+        return
+    how = "by size and time" if subject.quick else "by sha256"
+    yield OK, f"{len(subject.host.manifest(kind, digest).files):,} files {how}, in {place}"
 
 
 def _model(subject: Subject) -> Found:
@@ -253,7 +249,8 @@ def _disk(subject: Subject) -> Found:
 
 #: Asked of every release.
 CHECKS: dict[str, Check] = {
-    "layers": _layers,
+    "env": lambda subject: _files(subject, "env"),
+    "app": lambda subject: _files(subject, "app"),
     "model": _model,
     "host": _host,
     "disk": _disk,

@@ -1,0 +1,113 @@
+"""Weights come file by file, only what is missing, and are what they should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from envpack.node import fetch, weights
+from envpack.node.depot import depot as depot_at
+from envpack.node.errors import NotTrusted, Unreachable, Unsuitable
+from envpack.node.host import Host
+from envpack.node.minisign import PublicKey
+from envpack.node.trust import Trusted
+from envpack.node.weights import differences, differences_from_sums, pull
+from jobs.errors import BadSettings
+from tests.envpack_depot import MODEL, SIGNER, Content, TestDepot, digest_of
+from tests.unit.envpack.node.scenes import trusted
+from tests.unit.envpack.node.web import Weather, web_server
+from worker.engine.diffusers.revision import folder_revision
+
+TWINS = Content(
+    files={**MODEL.files, "vae/twin.bin": MODEL.files["unet/weights.bin"]},
+)
+
+
+def test_only_what_is_missing_is_fetched(host: Host, depot: TestDepot, tmp_path: Path) -> None:
+    model = depot.layer("model", MODEL)
+    folder = tmp_path / "weights"
+    assert pull(host, trusted(depot), model, folder) == 5002
+    (folder / "unet/weights.bin").unlink()
+    (folder / "unet/weights.bin").write_bytes(b"x" * 5000)
+
+    assert pull(host, trusted(depot), model, folder) == 5000
+    assert pull(host, trusted(depot), model, folder) == 0
+    assert host.placed("model", model) == folder
+    assert not (folder / ".parts").exists()
+
+
+def test_a_worker_accepts_the_folder_and_refuses_a_changed_one(
+    host: Host, depot: TestDepot
+) -> None:
+    model = depot.layer("model", MODEL)
+    pull(host, trusted(depot), model, None)
+    folder = host.layer("model", model)
+
+    assert folder_revision(folder)
+    assert differences_from_sums(folder) == []
+    (folder / "model_index.json").chmod(0o644)
+    (folder / "model_index.json").write_bytes(b"[]")
+    assert differences_from_sums(folder) == ["model_index.json: differs"]
+    with pytest.raises(BadSettings, match=r"model_index\.json differs"):
+        folder_revision(folder)
+
+
+def test_equal_files_are_fetched_once(host: Host, depot: TestDepot) -> None:
+    model = depot.layer("model", TWINS)
+
+    fetched = pull(host, trusted(depot), model, None)
+
+    folder = host.layer("model", model)
+    assert fetched == 5002
+    assert differences(folder, host.manifest("model", model)) == []
+
+
+def test_what_broke_off_goes_on(
+    host: Host, depot: TestDepot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "_PAUSE", 0.0)
+    monkeypatch.setattr(weights, "_SIDE_BY_SIDE", 1)
+    model = depot.layer("model", MODEL)
+    weather = Weather()
+    with web_server(depot.folder, weather) as url:
+        place = Trusted(depot_at(url), [PublicKey.from_text(SIGNER.public)])
+        manifest = place.manifest("model", model)
+        weather.cut_after = [1, *[100] * 6]
+        with pytest.raises(Unreachable):
+            weights.pull_into(place, manifest, host.root / "m")
+        assert not (host.root / "m/unet/weights.bin").exists()
+        weather.cut_after, weather.asked = [], []
+        weights.pull_into(place, manifest, host.root / "m")
+
+    assert all(asked[1] for asked in weather.asked if digest_of(b"w" * 5000) in asked[0])
+    assert differences(host.root / "m", manifest) == []
+
+
+def test_weights_that_are_something_else_are_refused(host: Host, depot: TestDepot) -> None:
+    model = depot.layer("model", MODEL)
+    (depot.folder / "files" / digest_of(b"w" * 5000)).write_bytes(b"e" * 5000)
+
+    with pytest.raises(NotTrusted, match="sha256"):
+        pull(host, trusted(depot), model, None)
+
+    assert host.completion("model", model) is None
+    assert not (host.layer("model", model) / "unet/weights.bin").exists()
+
+
+def test_nothing_is_written_through_a_link(host: Host, depot: TestDepot, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "unet").symlink_to(outside)
+
+    with pytest.raises(NotTrusted, match="through a link"):
+        pull(host, trusted(depot), depot.layer("model", MODEL), folder)
+
+    assert list(outside.iterdir()) == []
+
+
+def test_a_folder_without_sums_is_said_to_have_none(tmp_path: Path) -> None:
+    with pytest.raises(Unsuitable, match="has no SHA256SUMS"):
+        differences_from_sums(tmp_path)
