@@ -145,7 +145,7 @@ def _files(subject: Subject, kind: str) -> Found:
     place = subject.host.placed(kind, digest)
     wrong = differing(subject.host, kind, digest, quick=subject.quick)
     if wrong:
-        yield FAILED, f"{len(wrong)} files not as unpacked, {wrong[0]}: unpack it again"
+        yield FAILED, f"{len(wrong)} files not as unpacked, {wrong[0]}: packshot-env unpack --again"
         return
     how = "by size and time" if subject.quick else "by sha256"
     yield OK, f"{len(subject.host.manifest(kind, digest).files):,} files {how}, in {place}"

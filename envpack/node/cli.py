@@ -51,8 +51,7 @@ def _unpack(arguments: argparse.Namespace) -> Answer:
         _host(arguments),
         _trusted(arguments),
         checked_digest("release", arguments.release),
-        allow_older=arguments.allow_older,
-        model_to=arguments.model_to,
+        unpack.Wishes(arguments.allow_older, arguments.again, arguments.model_to),
     )
     fresh = ", ".join(done.fresh) or "nothing was missing"
     text = f"release {done.release.name}: unpacked ({fresh}) in {done.seconds:.1f} s"
@@ -226,6 +225,9 @@ def _of_verify(parser: argparse.ArgumentParser) -> None:
 def _of_unpack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("release", help="digest")
     _older(parser)
+    parser.add_argument(
+        "--again", action="store_true", help="also what is here, but not as it was unpacked"
+    )
     parser.add_argument("--model-to", type=Path, metavar="FOLDER", help="another place for weights")
     _at_root(parser)
     _at_depot(parser)

@@ -118,7 +118,7 @@ class Extraction:
 
     def _take(self, source: Path, record: FileRecord, *, may_link: bool) -> None:
         if fetch.sha256_of(source) != record.sha256:
-            raise NotTrusted(f"{source}: changed since it was unpacked: unpack its release again")
+            raise NotTrusted(f"{source}: changed since it was unpacked: unpack --again its release")
         path = self._tree / record.path
         try:
             if may_link:

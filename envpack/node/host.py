@@ -17,6 +17,7 @@ from typing import Any
 from envpack.node.errors import InvalidManifest, NotThere, NotTrusted, Unreachable, Unsuitable
 from envpack.node.model import LAYERS, Manifest, Release, checked_digest, spelt
 
+_UNMOVABLE = "an environment cannot be moved: packshot-env unpack --again"
 _SHORTEST = 6  # digits by which a release may be named, where it is the only one
 
 
@@ -82,7 +83,9 @@ class Host:
             raise NotThere(f"{path}: no such layer here: unpack its release first")
         manifest = Manifest.from_json(value)
         if manifest.digest != digest or manifest.layer != kind:
-            raise NotTrusted(f"{path}: is not the manifest that its name says: unpack it again")
+            raise NotTrusted(
+                f"{path}: is not the manifest that its name says: packshot-env unpack --again"
+            )
         return manifest
 
     def placed(self, kind: str, digest: str) -> Path:
@@ -93,17 +96,11 @@ class Host:
         done = self.completion(kind, digest)
         if done is None:
             raise NotThere(f"{kind} layer {digest[:12]}: not unpacked in {self.root}")
-        path = Path(done.path)
+        path, named = Path(done.path), f"{kind} layer {digest[:12]}: was unpacked at {done.path}"
         if not path.is_dir() or os.path.realpath(path) != done.path:
-            raise NotTrusted(
-                f"{kind} layer {digest[:12]}: was unpacked at {path} and is not there any more: "
-                "an environment cannot be moved, unpack it again"
-            )
+            raise NotTrusted(f"{named} and is not there any more; {_UNMOVABLE}")
         if kind != "model" and path != self.layer(kind, digest):
-            raise NotTrusted(
-                f"{kind} layer {digest[:12]}: was unpacked at {path} and stands at "
-                f"{self.layer(kind, digest)}: an environment cannot be moved, unpack it again"
-            )
+            raise NotTrusted(f"{named} and stands at {self.layer(kind, digest)}; {_UNMOVABLE}")
         return path
 
     def layers(self) -> list[tuple[str, str]]:

@@ -50,6 +50,11 @@ def prune(host: Host, *, keep: int, dry_run: bool = False) -> Pruned:
         return Pruned(tuple(gone), tuple(map("/".join, free)), (*busy, *held), unseen)
 
 
+def is_used(host: Host, kind: str, digest: str) -> bool:
+    """Whether a live process uses a layer."""
+    return _Used(host, _living()[0]).layer(kind, digest)
+
+
 def _remove(host: Host, releases: Iterable[str], layers: Iterable[tuple[str, str]]) -> None:
     for digest in releases:
         folder = host.release_folder(digest)

@@ -19,7 +19,7 @@ release={release}
 here=$(dirname "$(readlink -f "$0")")
 if [ "$here" != "$release/bin" ] || [ ! -x {python} ]; then
   echo "{program}: unpacked at $release, started from $here: an environment cannot be moved;" \\
-    "unpack it again" >&2
+    "packshot-env unpack --again" >&2
   exit 69
 fi
 unset PYTHONPATH PYTHONHOME PYTHONSTARTUP LD_LIBRARY_PATH LD_PRELOAD CONDA_PREFIX VIRTUAL_ENV

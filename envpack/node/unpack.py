@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from envpack.node import compression, extract, fetch, releases, selfcheck, suitable, trees
+from envpack.node import compression, extract, fetch, releases, repair, selfcheck, suitable, trees
 from envpack.node.errors import EnvpackError, NotTrusted, Unsuitable
 from envpack.node.host import Completion, Host, sync_folder, write
 from envpack.node.members import Archive as Members
@@ -44,9 +44,19 @@ class Unpacked:
     seconds: float
 
 
-def unpack(
-    host: Host, trusted: Trusted, digest: str, *, allow_older: bool, model_to: Path | None
-) -> Unpacked:
+@dataclass(frozen=True)
+class Wishes:
+    """What an operator may ask for beyond the usual."""
+
+    allow_older: bool = False  #: a release from before, if it is still here
+    again: bool = False  #: also layers that are here, but not as they were unpacked
+    model_to: Path | None = None  #: another folder for the weights
+
+
+USUAL = Wishes()
+
+
+def unpack(host: Host, trusted: Trusted, digest: str, wishes: Wishes = USUAL) -> Unpacked:
     """All layers of a release that are missing here, and its folder.
 
     Raises ``NotTrusted``, ``Unsuitable``, ``HostileArchive``, ``NotThere`` or ``Unreachable``;
@@ -54,7 +64,10 @@ def unpack(
     """
     start = time.monotonic()
     release, content, signature = trusted.release(digest)
-    check_counter(host, release, allow_older=allow_older)
+    check_counter(host, release, allow_older=wishes.allow_older)
+    if wishes.again:
+        with host.locked():
+            repair.forget_broken(host, release)
     plans = [
         _plan(host, trusted, kind, getattr(release, kind))
         for kind in ("env", "app")
@@ -68,7 +81,7 @@ def unpack(
             fetched += _unpack_layer(host, trusted, plan)
         fresh = [plan.kind for plan in plans]
         if not _is_complete(host, "model", release.model):
-            fetched += pull(host, trusted, release.model, model_to)
+            fetched += pull(host, trusted, release.model, wishes.model_to)
             fresh.append("model")
         releases.write_folder(host, release, content, signature)
     return Unpacked(release, tuple(fresh), fetched, time.monotonic() - start)

@@ -45,7 +45,7 @@ def test_a_release_comes_out_of_a_bucket(bucket: tuple[Minio, str], tmp_path: Pa
     place = depot(f"s3://{name}/a-depot")
     trusted = Trusted(place, [PublicKey.from_text(SIGNER.public)])
 
-    done = unpack(Host(tmp_path / "root"), trusted, release, allow_older=False, model_to=None)
+    done = unpack(Host(tmp_path / "root"), trusted, release)
 
     assert done.fresh == ("env", "app", "model")
 

@@ -8,7 +8,7 @@ from envpack.node import depot as depots
 from envpack.node.host import Host
 from envpack.node.minisign import PublicKey
 from envpack.node.trust import Trusted
-from envpack.node.unpack import Unpacked, unpack
+from envpack.node.unpack import Unpacked, Wishes, unpack
 from tests.envpack_depot import APP, SIGNER, Content, TestDepot
 
 
@@ -17,7 +17,7 @@ def trusted(depot: TestDepot) -> Trusted:
 
 
 def unpacked(host: Host, depot: TestDepot, release: str, *, allow_older: bool = False) -> Unpacked:
-    return unpack(host, trusted(depot), release, allow_older=allow_older, model_to=None)
+    return unpack(host, trusted(depot), release, Wishes(allow_older=allow_older))
 
 
 def with_files(content: Content, **files: bytes) -> Content:

@@ -233,7 +233,7 @@ def unpacked(scene: tuple[TestDepot, Host], archive: Archive) -> None:
     depot, host = scene
     release = depot.release(env=depot.layer("env", GOOD, [archive]))
     trusted = Trusted(depots.depot(str(depot.folder)), [PublicKey.from_text(SIGNER.public)])
-    unpack(host, trusted, release, allow_older=False, model_to=None)
+    unpack(host, trusted, release)
 
 
 def leftovers(host: Host) -> set[str]:
