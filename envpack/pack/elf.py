@@ -32,13 +32,13 @@ def glibc_needed(path: Path) -> tuple[int, ...]:
 
     Empty for what is no ELF file, is linked statically, or is cut off.
     """
-    try:
-        with path.open("rb", buffering=0) as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
-                return ()
+    with path.open("rb", buffering=0) as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            return ()
+        try:
             return max(_versions(file), default=())
-    except (struct.error, IndexError, OverflowError):
-        return ()
+        except (struct.error, IndexError, ValueError, OSError, OverflowError):
+            return ()  # its headers point beyond its end
 
 
 def _versions(file: BinaryIO) -> Iterator[tuple[int, ...]]:
