@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from jobs.model import ArtifactKey
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """An object as the bucket lists it; ``at`` is when it was written, by the store's clock."""
+
+    key: ArtifactKey
+    bytes: int
+    at: datetime
 
 
 class ArtifactStore(Protocol):
@@ -27,6 +37,9 @@ class ArtifactStore(Protocol):
         """Deleting what is not there is no error."""
 
     def keys(self, prefix: str) -> Iterator[ArtifactKey]:
+        """In no promised order."""
+
+    def stored(self, prefix: str) -> Iterator[Stored]:
         """In no promised order."""
 
     def link(self, key: ArtifactKey, *, expires: timedelta, download_as: str | None = None) -> str:

@@ -301,6 +301,7 @@ class Job:
     start_by: datetime | None = None
     run_limit: timedelta | None = None
     expires_at: datetime | None = None
+    result_deleted_at: datetime | None = None  #: its picture is announced no more
     dispatched_at: datetime | None = None
     cancel_requested_at: datetime | None = None
     holder: str | None = None

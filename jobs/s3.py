@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 from xml.etree.ElementTree import ParseError
@@ -16,6 +16,7 @@ from minio import Minio
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 
+from jobs.artifacts import Stored
 from jobs.errors import BadSettings, NoSuchArtifact, Unavailable
 from jobs.model import ArtifactKey
 
@@ -115,9 +116,16 @@ class S3Store:
             raise Unavailable(f"S3 at {self.where}: {errors[0].message} ({errors[0].name})")
 
     def keys(self, prefix: str) -> Iterator[ArtifactKey]:
+        return (one.key for one in self.stored(prefix))
+
+    def stored(self, prefix: str) -> Iterator[Stored]:
         with self._gate():
             for item in self.client.list_objects(self.bucket, prefix, recursive=True):
-                yield ArtifactKey(str(item.object_name))
+                yield Stored(
+                    key=ArtifactKey(str(item.object_name)),
+                    bytes=item.size or 0,
+                    at=item.last_modified or datetime.now(UTC),  # unknown is young
+                )
 
     def link(self, key: ArtifactKey, *, expires: timedelta, download_as: str | None = None) -> str:
         headers: dict[str, str | list[str] | tuple[str]] = {}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
-from typing import Final, Self
+from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from jobs.errors import BadSettings
+from jobs.durations import duration
+from jobs.errors import BadSettings, InvalidRequest
 from jobs.model import DEFAULT_MODEL, DEFAULT_TENANT
 
 PREFIX: Final = "PACKSHOT_"
@@ -71,6 +73,33 @@ class ProducerSettings(Settings):
     profile: str = "quality"
     tokenizer: Path | None = Field(
         default=None, description="the model's tokenizer.json, to count instructions with"
+    )
+
+
+def _span(value: object) -> object:
+    """As people write it; what is none stays for the field to refuse."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return duration(value)
+    except InvalidRequest as error:
+        raise ValueError(str(error)) from None
+
+
+Span = Annotated[timedelta, BeforeValidator(_span)]
+DAY: Final = timedelta(days=1)
+
+
+class SweepSettings(Settings):
+    """What a sweep keeps, and for how long: ``90d``, ``36h``.  Least spans are what a submit
+    and an upload may take, many times over."""
+
+    keep_jobs: Span = Field(
+        default=90 * DAY, ge=DAY, description="ended jobs, with results, attempts and audit"
+    )
+    keep_inputs: Span = Field(default=30 * DAY, ge=DAY, description="inputs after their last use")
+    orphan_age: Span = Field(
+        default=DAY, ge=timedelta(hours=1), description="objects that no job announces"
     )
 
 

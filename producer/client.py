@@ -347,6 +347,9 @@ def _announced(job: Job) -> Result:
     if job.result is None:
         reason = f": {job.failure.message}" if job.failure else ""
         raise NoResult(f"job {job.id} is {job.state} and has no picture{reason}")
+    if job.result_deleted_at is not None:
+        when = job.result_deleted_at.isoformat(sep=" ", timespec="minutes")
+        raise NoResult(f"job {job.id}: its picture was deleted at {when}; submit it again")
     return job.result
 
 

@@ -190,7 +190,8 @@ def _details(job: Job) -> dict[str, str]:
         "failure": f"{failure.failure_class.value}: {failure.message}" if failure else "",
         "result": f"{result.width}×{result.height}, {result.bytes:,} bytes" if result else "",
         "suspect": f"{suspicion.code}: {suspicion.message}" if suspicion else "",
-        "expires": _when(job.expires_at),
+        "expires": _when(job.expires_at) if job.result_deleted_at is None else "",
+        "deleted": _when(job.result_deleted_at),
     }
 
 

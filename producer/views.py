@@ -56,7 +56,10 @@ def _failure(job: Job) -> Mapping[str, str] | None:
 
 
 def _instants(job: Job) -> Mapping[str, str | None]:
-    names = ("created_at", "started_at", "finished_at", "not_before", "start_by", "expires_at")
+    names = (
+        *("created_at", "started_at", "finished_at", "not_before", "start_by", "expires_at"),
+        "result_deleted_at",
+    )
     return {name: _iso(getattr(job, name)) for name in names}
 
 

@@ -66,6 +66,21 @@ def doctor(*, deep: bool, as_json: bool) -> None:
     sys.exit(exit_code(rows))
 
 
+@cli.command()
+@click.option("--delete", is_flag=True, help="Remove it; else it is only counted.")
+@click.option("--most", type=click.IntRange(1), default=10_000, show_default=True, help="Of each.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def sweep(*, delete: bool, most: int, as_json: bool) -> None:
+    """Find results, jobs, inputs and objects that are kept no longer; remove them with --delete.
+
+    By PACKSHOT_KEEP_JOBS, PACKSHOT_KEEP_INPUTS and PACKSHOT_ORPHAN_AGE.
+    """
+    from worker import sweep as sweeping  # noqa: PLC0415 - "run" needs none of it
+
+    found = sweeping.sweep(delete=delete, most=most)
+    print(sweeping.show(found, deleted=delete, as_json=as_json))
+
+
 def main() -> None:
     try:
         cli.main(standalone_mode=True)

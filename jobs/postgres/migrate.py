@@ -18,8 +18,8 @@ MIGRATION_LOCK: Final = 0x7061636B  # "pack": one migration at a time
 MIN_SERVER: Final = 150_000  # PostgreSQL 15, as server_version_num counts
 
 
-def migrate(database: Database) -> str:
-    """Apply what is missing, in order; return the schema's revision.
+def migrate(database: Database, *, to: str = "head") -> str:
+    """Apply what is missing, in order and up to ``to``; return the schema's revision.
 
     Safe to run anywhere and any number of times: the second of two waits for the first.
     """
@@ -34,7 +34,7 @@ def migrate(database: Database) -> str:
         _check_known(connection, database.where)
         config = _config()
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
         return _current(connection) or ""
 
 

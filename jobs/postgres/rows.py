@@ -38,6 +38,7 @@ _SAME = (
     "start_by",
     "run_limit",
     "expires_at",
+    "result_deleted_at",
     "dispatched_at",
     "cancel_requested_at",
     "holder",

@@ -52,8 +52,10 @@ def submit(
     standing = [item for item in wanted if _place_of(item) not in found]
     if standing:
         _supersede(connection, standing)
+    while standing:  # again, where retention has just removed what stood in the way
         created |= {row["id"] for row in _insert(connection, standing).values()}
         found |= live(connection, map(_place_of, standing))
+        standing = [item for item in standing if _place_of(item) not in found]
     return [
         item if isinstance(item, JobsError) else _outcome(item, found, created) for item in items
     ]

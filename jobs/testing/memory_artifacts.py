@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlencode
 
+from jobs.artifacts import Stored
 from jobs.errors import NoSuchArtifact
 from jobs.model import ArtifactKey
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class MemoryArtifacts:
     """Thread-safe.  Its links lead nowhere, but say what was asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], datetime] = utc_now) -> None:
+        self._now = now
         self._lock = threading.Lock()
         self._blobs: dict[ArtifactKey, tuple[bytes, str]] = {}
+        self._written: dict[ArtifactKey, datetime] = {}
 
     def put(self, key: ArtifactKey, data: bytes, *, media_type: str) -> None:
         with self._lock:
             self._blobs[key] = bytes(data), media_type
+            self._written[key] = self._now()
 
     def get(self, key: ArtifactKey) -> bytes:
         return self._blob(key)[0]
@@ -38,10 +46,18 @@ class MemoryArtifacts:
             for key in keys:
                 self._blobs.pop(key, None)
 
-    def keys(self, prefix: str) -> Iterator[ArtifactKey]:
+    def stored(self, prefix: str) -> Iterator[Stored]:
         with self._lock:
-            found = [key for key in self._blobs if key.startswith(prefix)]
-        return iter(found)
+            return iter(
+                [
+                    Stored(key=key, bytes=len(data), at=self._written[key])
+                    for key, (data, _) in self._blobs.items()
+                    if key.startswith(prefix)
+                ]
+            )
+
+    def keys(self, prefix: str) -> Iterator[ArtifactKey]:
+        return (one.key for one in self.stored(prefix))
 
     def link(self, key: ArtifactKey, *, expires: timedelta, download_as: str | None = None) -> str:
         query = {"expires": str(int(expires.total_seconds()))}

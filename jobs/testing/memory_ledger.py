@@ -33,6 +33,7 @@ from jobs.model import (
 )
 from jobs.states import JobState
 from jobs.testing.memory_endings import give_up, lose, ran_out
+from jobs.testing.memory_retention import MemoryRetention
 from jobs.testing.memory_rows import QUEUED, REQUEUED, RUNNING, AttemptRecord, Row, in_turn
 from jobs.testing.memory_workers import MemoryWorkers
 
@@ -43,8 +44,8 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class MemoryLedger:
-    """Thread-safe by one lock.  ``now`` is the clock that decides ownership."""
+class MemoryLedger(MemoryRetention):
+    """Thread-safe by one lock; also a ``Retention``.  ``now`` decides ownership."""
 
     def __init__(self, now: Callable[[], datetime] = utc_now) -> None:
         self._now = now
@@ -52,6 +53,7 @@ class MemoryLedger:
         self._rows: dict[JobId, Row] = {}
         self._keys: dict[tuple[str, str], Row] = {}  # of rows that are not superseded
         self._inputs: dict[tuple[str, str], datetime] = {}
+        self._sizes: dict[tuple[str, str], int] = {}
         self._workers = MemoryWorkers()
 
     # ---- what a producer asks
@@ -179,6 +181,7 @@ class MemoryLedger:
             raise AssertionError(f"input {digest}: {size} bytes of {media_type!r}")
         with self._lock:
             self._inputs[tenant, digest] = self._now()
+            self._sizes[tenant, digest] = size
 
     def forget_input(self, tenant: str, digest: str) -> None:
         with self._lock:

@@ -82,6 +82,7 @@ class Row:
         """It will never give a picture, or gives it no more."""
         job = self.job
         expired = job.expires_at is not None and job.expires_at <= now
+        expired = expired or job.result_deleted_at is not None
         ended = job.state in {JobState.FAILED, JobState.CANCELLED}
         return ended or expired or (job.state is RUNNING and job.cancel_requested_at is not None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -43,6 +44,14 @@ class MemoryWorkers:
     def retire(self, worker_id: UUID, *, now: datetime) -> None:
         if worker_id in self._workers:
             self._workers[worker_id].left_at = now
+
+    def silent(self, *, before: datetime) -> list[UUID]:
+        """Last heard of before this moment."""
+        return [one for one, known in self._workers.items() if known.seen_at < before]
+
+    def forget(self, workers: Sequence[UUID]) -> None:
+        for one in workers:
+            del self._workers[one]
 
     def saw(self, worker_id: UUID, *, now: datetime) -> None:
         if worker_id in self._workers:

@@ -66,6 +66,7 @@ SUCCEEDED: Final[dict[str, Any]] = {
     "not_before": None,
     "start_by": None,
     "expires_at": None,
+    "result_deleted_at": None,
     "queue_position": None,
     "waits_for_worker": False,
     "links": LINKS,
@@ -90,8 +91,11 @@ class StoredResult(BaseModel):
 
 
 class LinkedResult(StoredResult):
-    url: str = Field(description="Download it here, without credentials; made for this answer.")
-    url_expires_at: datetime
+    url: str | None = Field(
+        description="Download it here, without credentials; made for this answer. Null once the"
+        " picture was deleted."
+    )
+    url_expires_at: datetime | None
 
 
 class EditError(BaseModel):
@@ -143,6 +147,7 @@ class ListedEdit(BaseModel):
     not_before: datetime | None
     start_by: datetime | None
     expires_at: datetime | None
+    result_deleted_at: datetime | None = Field(description="The picture is gone since then.")
     links: Links
 
 

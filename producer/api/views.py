@@ -36,7 +36,9 @@ def edit_json(client: Client, job: Job, *, now: datetime) -> dict[str, Any]:
     queued = job.state is JobState.QUEUED
     body["queue_position"] = client.position(job.id) if queued else None
     body["waits_for_worker"] = bool(queued and client.unserved([job]))
-    if job.result is not None:
+    if job.result is not None and job.result_deleted_at is not None:
+        body["result"] |= {"url": None, "url_expires_at": None}
+    elif job.result is not None:
         expires = (now + LINK_FOR).isoformat(timespec="milliseconds")
         body["result"] |= {"url": client.link(job), "url_expires_at": expires}
     return body

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -74,6 +74,16 @@ class ArtifactsConformance:
         assert {*store.keys(f"{tenant}/inputs/")} == {shirt, mug}
         assert {*store.keys(f"{tenant}/")} == {shirt, mug, output}
         assert {*store.keys(f"{tenant}/none/")} == set()
+
+    def test_what_is_stored_tells_its_size_and_age(
+        self, store: ArtifactStore, tenant: str, key: ArtifactKey
+    ) -> None:
+        store.put(key, EVERY_BYTE, media_type="image/png")
+
+        (one,) = store.stored(f"{tenant}/")
+
+        assert (one.key, one.bytes) == (key, len(EVERY_BYTE))
+        assert abs(datetime.now(UTC) - one.at) < timedelta(minutes=1)
 
     def test_a_link_is_made_whether_the_key_exists_or_not(
         self, store: ArtifactStore, key: ArtifactKey

@@ -172,7 +172,7 @@ _SAME = (
 )
 _INSTANTS = (
     *("started_at", "finished_at", "not_before", "start_by", "expires_at", "dispatched_at"),
-    *("cancel_requested_at", "lease_expires_at"),
+    *("cancel_requested_at", "lease_expires_at", "result_deleted_at"),
 )
 
 

@@ -93,3 +93,31 @@ def test_a_newer_ledger_is_not_migrated_back(bare: Database) -> None:
 
     with pytest.raises(SchemaMismatch, match=r"9999.*does not know"):
         migrate(bare)
+
+
+OLD_ROWS = """
+INSERT INTO job (id, tenant, state, queue, priority, model, profile, instruction, pictures, seed,
+    parameters, idempotency_key, key_derived, fingerprint, max_failures, attempt, failures,
+    not_before, moved_by, moved_why)
+SELECT gen_random_uuid(), 'a', 'queued', 'edit.edit.default', 5, 'edit', 'quality', 'make it red',
+    ARRAY[repeat('a', 64)], 0, '{"format": "png", "steps": null, "true_cfg_scale": null,
+    "negative": null, "size": "auto"}', 'k' || number, false, 'f', 3, number % 2, number % 2,
+    CASE WHEN number % 2 = 1 THEN now() - interval '1 minute' END, 'producer', 'submitted'
+FROM generate_series(1, 100) AS number
+"""
+
+
+def test_a_ledger_with_rows_is_brought_up_to_date(bare: Database) -> None:
+    """From the first schema: its jobs, those that back off included, are claimed as before."""
+    migrate(bare, to="0001")
+    with bare.connect() as connection:
+        connection.execute(text(OLD_ROWS))
+    assert migrate(bare) == "0002"
+    ledger = PostgresLedger(bare)
+    ledger.register(WORKER)
+
+    leases = [ledger.claim_next(WORKER) for _ in range(100)]
+
+    assert len({lease.job.id for lease in leases if lease}) == 100
+    assert ledger.claim_next(WORKER) is None
+    assert len(ledger.history(leases[0].job.id)) == 2 if leases[0] else False

@@ -9,6 +9,7 @@ from jobs.testing import MemoryArtifacts, MemoryLedger
 from producer.api.views import answer
 from producer.client import LINK_FOR, Client
 from producer.views import job_json
+from tests.services import eventually
 from tests.unit.producer.api.scenes import WORKER, Downstream, Hand
 
 
@@ -266,3 +267,21 @@ def test_a_submitted_picture_is_stored_once(api: Downstream, client: Client) -> 
     api.submit(instruction="make it blue")
 
     assert len(list(client.artifacts.keys("default/inputs/"))) == 1
+
+
+def test_a_picture_that_was_deleted_has_no_link(
+    api: Downstream, hand: Hand, memory: MemoryLedger
+) -> None:
+    job_id = api.submit(keep_for="0.001")
+    hand.complete(job_id)
+    eventually(lambda: bool(memory.due_results(LINK_FOR, limit=1)))
+    memory.withdraw_results(LINK_FOR, limit=1)
+
+    body = api.get(f"/v1/edits/{job_id}").json()
+    direct = api.get(f"/v1/edits/{job_id}/result")
+
+    assert (body["state"], body["result"]["url"]) == ("succeeded", None)
+    assert body["result_deleted_at"] is not None
+    assert direct.status_code == 409
+    assert direct.json()["code"] == "no_result"
+    assert "was deleted at" in direct.json()["detail"]
