@@ -25,6 +25,10 @@ fi
 unset PYTHONPATH PYTHONHOME PYTHONSTARTUP LD_LIBRARY_PATH LD_PRELOAD CONDA_PREFIX VIRTUAL_ENV
 export PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={app}
 export PACKSHOT_RELEASE={digest} PACKSHOT_MODEL_DIR={model}
+# What was packed with the application; single variables come before it.
+if [ -z "${{PACKSHOT_ENV_FILE:-}}" ] && [ -e {app}/settings.env ]; then
+  export PACKSHOT_ENV_FILE={app}/settings.env
+fi
 # Held for as long as this process lives, so that prune sees it whoever runs it.
 exec 9<"$release/release.json"
 if command -v flock >/dev/null; then flock -s 9; fi

@@ -13,8 +13,8 @@ from envpack.node.activate import activate, roll_back
 from envpack.node.canary import release_for
 from envpack.node.errors import InvalidManifest, NotThere, NotTrusted, Unreachable
 from envpack.node.host import Host
-from tests.envpack_depot import TestDepot
-from tests.unit.envpack.node.scenes import app_of, releases, unpacked
+from tests.envpack_depot import APP, TestDepot
+from tests.unit.envpack.node.scenes import app_of, releases, unpacked, with_files
 
 
 def test_the_switch_names_what_was_before(host: Host, depot: TestDepot) -> None:
@@ -204,3 +204,17 @@ def test_a_release_whose_environment_is_gone_says_so(host: Host, depot: TestDepo
     ended = subprocess.run([program], capture_output=True, check=False)
 
     assert ended.returncode == 69
+
+
+def test_settings_that_were_packed_count_unless_a_file_is_named(
+    host: Host, depot: TestDepot
+) -> None:
+    app = depot.layer("app", with_files(APP, **{"settings.env": b"PACKSHOT_ENGINE=fake\n"}))
+    digest = unpacked(host, depot, depot.release(app=app)).release.digest
+    folder = host.release_folder(digest)
+
+    packed = started(folder)
+    named = started(folder, PACKSHOT_ENV_FILE="/etc/packshot.env")
+
+    assert f"PACKSHOT_ENV_FILE={host.layer('app', app)}/settings.env\n" in packed
+    assert "PACKSHOT_ENV_FILE=/etc/packshot.env\n" in named
