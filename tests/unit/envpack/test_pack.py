@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -346,3 +347,13 @@ def test_a_file_that_changes_while_it_is_packed_is_refused(tmp_path: Path) -> No
 
 def test_a_long_list_of_files_is_cut() -> None:
     assert named([f"{n:02}" for n in range(30)]).endswith("07 and 22 more")
+
+
+def test_each_trap_of_the_manual_is_held_by_a_test_that_exists() -> None:
+    root = Path(__file__).parents[3]
+    tables = (root / "docs" / "envpack.md").read_text().split("### conda-pack's traps")[1]
+    named_there = set(re.findall(r"`(test_\w+)`[¹²³⁴]", tables.split("\n## ")[0]))
+    code = "".join(path.read_text() for path in (root / "tests").rglob("envpack/**/test_*.py"))
+
+    assert len(named_there) > 20
+    assert {name for name in named_there if f"def {name}(" not in code} == set()
