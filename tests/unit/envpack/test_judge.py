@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envpack.node.errors import InvalidManifest
@@ -163,6 +163,7 @@ def test_limits_that_decide_nothing_are_refused(limits: dict[str, int]) -> None:
 counts = st.integers(0, 3_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 
+@settings(deadline=None)
 @given(counts, counts)
 def test_one_more_error_never_helps(new: tuple[int, int], old: tuple[int, int]) -> None:
     bad, tried = new
@@ -175,6 +176,7 @@ def test_one_more_error_never_helps(new: tuple[int, int], old: tuple[int, int]) 
     assert ORDER.index(verdicts[0]) <= ORDER.index(verdicts[1])
 
 
+@settings(deadline=None)
 @given(counts)
 def test_the_same_numbers_are_never_rolled_back(both: tuple[int, int]) -> None:
     same: dict[str, Any] = {"errors": both[0], "attempts": both[1]}
@@ -182,6 +184,7 @@ def test_the_same_numbers_are_never_rolled_back(both: tuple[int, int]) -> None:
     assert judge(report(figures(**same), **same), LIMITS).verdict != Verdict.ROLL_BACK
 
 
+@settings(deadline=None)
 @given(counts, counts)
 def test_chance_is_a_probability_and_bounds_hold_the_estimate(
     new: tuple[int, int], old: tuple[int, int]
@@ -194,6 +197,7 @@ def test_chance_is_a_probability_and_bounds_hold_the_estimate(
     assert wilson(*new)[0] - 1e-9 <= rates[0] <= wilson(*new)[1] + 1e-9
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 100), st.floats(0, 50), st.floats(1, 4))
 def test_slower_never_helps(median: float, spread: float, factor: float) -> None:
     spread = min(spread, median * 0.9)
