@@ -73,6 +73,10 @@ bench-queue: $(STAMP) ## jobs per second in and out, beside other queues (build/
 bench-worker: $(STAMP) ## how busy simulated cards are kept (build/bench/worker.json)
 	@$(BIN)/python -m benchmarks.worker
 
+.PHONY: bench-reconciler
+bench-reconciler: $(STAMP) ## a tick with 100,000 and 300,000 queued jobs (build/bench/reconciler.json)
+	@$(BIN)/python -m benchmarks.reconciler
+
 .PHONY: bench
 bench: bench-queue bench-worker ## both
 

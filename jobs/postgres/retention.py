@@ -29,7 +29,7 @@ from jobs.errors import Unavailable
 from jobs.model import ArtifactKey, Job, JobId
 from jobs.postgres.connection import Database
 from jobs.postgres.rows import job_of
-from jobs.postgres.tables import input_, is_alive, job, state_is, worker
+from jobs.postgres.tables import input_, is_alive, is_among, job, state_is, worker
 from jobs.retention import StoredInput
 from jobs.states import JobState
 
@@ -48,14 +48,14 @@ class PostgresRetention:
         self.database = database
 
     def due_results(self, keep: timedelta, *, limit: int) -> Sequence[Job]:
-        statement = select(job).where(job.c.id.in_(_withdrawable(keep, limit))).limit(limit)
+        statement = select(job).where(is_among(_withdrawable(keep, limit)))
         return [job_of(row) for row in self._rows(statement.order_by(job.c.finished_at))]
 
     def withdraw_results(self, keep: timedelta, *, limit: int) -> Sequence[Job]:
-        due = select(_withdrawable(keep, limit).subquery().c.id).limit(limit)
+        due = _withdrawable(keep, limit)
         statement = (
             update(job)
-            .where(job.c.id.in_(due.scalar_subquery()), job.c.result_deleted_at.is_(None))
+            .where(is_among(due), job.c.result_deleted_at.is_(None))
             .values(result_deleted_at=func.now())
             .returning(job)
         )
@@ -76,7 +76,7 @@ class PostgresRetention:
         )
         with self.database.begin() as connection:
             connection.exec_driver_sql(ALLOWED)
-            gone = connection.execute(delete(job).where(job.c.id.in_(old.scalar_subquery())))
+            gone = connection.execute(delete(job).where(is_among(old)))
             return gone.rowcount
 
     def due_inputs(self, keep: timedelta, *, limit: int) -> Sequence[StoredInput]:
@@ -147,12 +147,13 @@ class PostgresRetention:
             return connection.execute(statement).mappings().all()
 
 
-def _withdrawable(keep: timedelta, limit: int) -> Any:  # noqa: ANN401 - a union of selects
+def _withdrawable(keep: timedelta, limit: int) -> Select[UUID]:
     """By one index or by the other: an OR would read the table."""
     announced = and_(state_is(JobState.SUCCEEDED), job.c.result_deleted_at.is_(None))
     expired = select(job.c.id).where(announced, job.c.expires_at <= func.now()).limit(limit)
     old = select(job.c.id).where(announced, _ended_before(keep)).limit(limit)
-    return union(select(expired.subquery()), select(old.subquery()))
+    either = union(select(expired.subquery().c.id), select(old.subquery().c.id)).subquery()
+    return select(either.c.id).limit(limit)
 
 
 def _ended_before(keep: timedelta) -> ColumnElement[bool]:

@@ -16,12 +16,14 @@ from sqlalchemy import (
     Interval,
     MetaData,
     Named,
+    Select,
     SmallInteger,
     Table,
     Text,
     TypedColumns,
     Uuid,
     and_,
+    any_,
     func,
     literal_column,
 )
@@ -98,6 +100,12 @@ def state_is(*states: JobState) -> ColumnElement[bool]:
     can use an index ``WHERE state = 'queued'`` only if it sees the word."""
     words = [literal_column(f"'{state.value}'", Text) for state in states]
     return job.c.state.in_(words) if len(words) > 1 else job.c.state == words[0]
+
+
+def is_among(chosen: Select[UUID]) -> ColumnElement[bool]:
+    """``id = ANY (ARRAY (SELECT …))``: read by the primary key, where ``id IN (SELECT …)`` may be
+    joined with the whole table."""
+    return job.c.id == any_(func.array(chosen.scalar_subquery(), type_=ARRAY(Uuid())))
 
 
 class AttemptColumns(TypedColumns):

@@ -26,7 +26,7 @@ from jobs.model import JobId, ServedModel
 from jobs.postgres.attempts import due, ended_badly
 from jobs.postgres.fair import next_jobs
 from jobs.postgres.offers import live_workers
-from jobs.postgres.tables import is_alive, job, state_is, worker
+from jobs.postgres.tables import is_alive, is_among, job, state_is, worker
 from jobs.states import JobState
 
 RECONCILER: Final = "reconciler"
@@ -42,7 +42,7 @@ def expire_leases(connection: Connection, limit: int) -> Sequence[RowMapping]:
     )
     statement = (
         update(job)
-        .where(job.c.id.in_(out.scalar_subquery()))
+        .where(is_among(out))
         .values(
             **ended_badly(FailureClass.LOST),
             not_before=null(),
@@ -66,7 +66,7 @@ def expire_deadlines(connection: Connection, limit: int) -> Sequence[RowMapping]
     )
     statement = (
         update(job)
-        .where(job.c.id.in_(late.scalar_subquery()))
+        .where(is_among(late))
         .values(
             state=JobState.FAILED,
             finished_at=func.now(),
@@ -90,7 +90,7 @@ def wake(connection: Connection, queue: str, limit: int) -> int:
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    statement = update(job).where(job.c.id.in_(awake.scalar_subquery())).values(not_before=null())
+    statement = update(job).where(is_among(awake)).values(not_before=null())
     return connection.execute(statement).rowcount
 
 
@@ -133,11 +133,7 @@ def _move(connection: Connection, queue: str, to: ServedModel, limit: int) -> in
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    statement = (
-        update(job)
-        .where(job.c.id.in_(stranded.scalar_subquery()))
-        .values(queue=to.queue, dispatched_at=null())
-    )
+    statement = update(job).where(is_among(stranded)).values(queue=to.queue, dispatched_at=null())
     return connection.execute(statement).rowcount
 
 
