@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from jobs.errors import BadSettings
 from jobs.model import EditRequest
-from tests.engine.variants import TINY, load, loaded_so, variant
+from tests.engine.variants import TINY, load, loaded_so
 from worker.engine.base import Interrupted
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.lora import merge_lora
@@ -229,20 +229,3 @@ def test_one_line_tells_what_was_loaded_and_what_it_took(
         part = facts["parts"][name]
         assert part["seconds"] >= 0
         assert part["host_peak_mib"] > part["mib"]
-
-
-@pytest.mark.parametrize(
-    ("value", "told"),
-    [
-        (["their_own_package", "Transformer"], r"code of its own \(their_own_package\)"),
-        (["diffusers", "AutoencoderKLQwenImage"], "transformer"),
-    ],
-)
-def test_a_part_that_cannot_be_loaded_is_named(
-    random_folder: Path, tmp_path: Path, value: list[str], told: str
-) -> None:
-    folder = variant(random_folder, tmp_path / "model", "model_index.json", transformer=value)
-    (folder / "transformer" / "config.json").unlink()
-
-    with pytest.raises(BadSettings, match=told):
-        load(folder, TINY)

@@ -17,6 +17,7 @@ from typing import Any, Final
 import diffusers
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from jobs.errors import BadSettings
 from worker.engine.diffusers.compiling import compile_blocks
@@ -32,6 +33,11 @@ from worker.engine.diffusers.repairs import drop_head, mark_not_finite, pass_tok
 
 LIBRARIES: Final = ("diffusers", "transformers")
 MIB: Final = 1024**2
+#: What the libraries raise for files that are damaged, or weights that do not fit.
+UNREADABLE: Final = (OSError, ValueError, RuntimeError, SafetensorError)
+#: Weights that nothing here reads (``drop_head``), so that a folder may leave them out.
+UNREAD: Final = frozenset({"lm_head.weight"})
+SHOWN: Final = 3  # names of weights in one message
 
 
 @dataclass(kw_only=True, slots=True)
@@ -135,7 +141,10 @@ def _index(folder: Path, row: ModelRow) -> dict[str, Any]:
     path = folder / "model_index.json"
     if not path.is_file():
         raise BadSettings(f"model folder {folder}: holds no model_index.json")
-    index = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadSettings(f"model folder {folder}: model_index.json is damaged: {error}") from error
     if index.get("_class_name") != row.pipeline:
         raise BadSettings(f"model folder {folder}: is not a {row.pipeline}, as {row.name} is")
     return {name: value for name, value in index.items() if not name.startswith("_")}
@@ -149,15 +158,47 @@ def _part(folder: Path, name: str, value: Any, device: str) -> Any:  # noqa: ANN
         return None
     if library not in LIBRARIES:
         raise BadSettings(f"model folder {folder}: {name} is code of its own ({library})")
-    loaded = getattr(importlib.import_module(library), kind)
-    arguments: dict[str, Any] = {"local_files_only": True}
-    if isinstance(loaded, type) and issubclass(loaded, torch.nn.Module):
-        arguments["dtype"] = torch.float32 if device == "cpu" else torch.bfloat16
-        arguments["low_cpu_mem_usage"] = True
+    loaded: Any = getattr(importlib.import_module(library), kind, None)
+    if loaded is None:
+        raise BadSettings(f"model folder {folder}: {name}: {library} has no {kind}")
     try:
-        return loaded.from_pretrained(folder, subfolder=name, **arguments)
-    except OSError as error:
+        if isinstance(loaded, type) and issubclass(loaded, torch.nn.Module):
+            return _weights(loaded, folder, name, device)
+        return loaded.from_pretrained(folder, subfolder=name, local_files_only=True)
+    except UNREADABLE as error:
         raise BadSettings(f"model folder {folder}: {name}: {error}") from error
+
+
+def _weights(kind: Any, folder: Path, name: str, device: str) -> Any:  # noqa: ANN401
+    """A network of that class, with every weight from the files and no weight left over.
+
+    The libraries only warn: what the files lack is drawn at random, another way in each
+    process, and what the configuration has no place for is dropped.
+    """
+    part, found = kind.from_pretrained(
+        folder,
+        subfolder=name,
+        local_files_only=True,
+        low_cpu_mem_usage=True,
+        dtype=torch.float32 if device == "cpu" else torch.bfloat16,
+        output_loading_info=True,
+    )
+    odd = [
+        f"{what} {_some(names)}"
+        for what, names in (
+            ("lacks", set(found["missing_keys"]) - UNREAD),
+            ("has no place for", set(found["unexpected_keys"])),
+        )
+        if names
+    ]
+    if odd:
+        raise BadSettings(f"model folder {folder}: {name}: {'; '.join(odd)}")
+    return part
+
+
+def _some(names: set[str]) -> str:
+    shown, more = sorted(names)[:SHOWN], len(names) - SHOWN
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def _change_transformer(
