@@ -175,7 +175,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     ),
     "a pax name that leads out": lambda: before_end(pax(path="../evil") + raw(b"ok", b"x")),
     "a pax name twice": lambda: a_txt(
-        raw(b"pax", _pax_line("path", b"a.txt") + _pax_line("path", b"../evil"), kind=b"x")
+        raw(b"pax", _pax_line("path", b"../evil") + _pax_line("path", b"a.txt"), kind=b"x")
         + raw(b"a.txt", b"one\n")
     ),
     "a pax name with a NUL": lambda: before_end(pax(path="a\0b") + raw(b"ok", b"x")),

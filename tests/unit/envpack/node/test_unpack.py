@@ -358,3 +358,25 @@ def test_a_moved_root_is_made_again_when_asked(
     assert unpack(moved, trusted(depot), release, Wishes(again=True)).fresh
     program = str(moved.release_folder(release) / "bin/packshot-worker")
     subprocess.run([program], check=True, capture_output=True)
+
+
+def test_a_copied_root_is_refused_although_the_original_stands(
+    host: Host, depot: TestDepot, tmp_path: Path
+) -> None:
+    release = depot.release()
+    unpacked(host, depot, release)
+    subprocess.run(["cp", "-a", str(host.root), str(tmp_path / "copy")], check=True)
+
+    with pytest.raises(NotTrusted, match=r"stands at .*/copy/env/.* cannot be moved"):
+        unpacked(Host(tmp_path / "copy"), depot, release)
+
+
+def test_weights_that_were_taken_away_are_missed(
+    host: Host, depot: TestDepot, tmp_path: Path
+) -> None:
+    digest = depot.release()
+    release = unpack(host, trusted(depot), digest, Wishes(model_to=tmp_path / "disk")).release
+    (tmp_path / "disk").rename(tmp_path / "other")
+
+    with pytest.raises(NotTrusted, match="is not there any more"):
+        host.placed("model", release.model)
