@@ -1,0 +1,75 @@
+"""What a GPU computes in: run here on the CPU, where all else computes in float32."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import QwenImageEditPlusPipeline
+from PIL import Image
+
+from jobs.model import EditRequest
+from tests.engine.variants import TINY
+from worker.engine.diffusers import pipeline as loading
+from worker.engine.diffusers.compiling import compile_blocks
+from worker.engine.diffusers.engine import DiffusersEngine
+from worker.engine.diffusers.placement import Placement
+from worker.engine.diffusers.profiles import Load
+
+pytestmark = pytest.mark.engine
+Ask = Callable[..., EditRequest]
+
+
+def parts_for_a_gpu(folder: Path) -> dict[str, Any]:
+    index = json.loads((folder / "model_index.json").read_text())
+    return {
+        name: loading._part(folder, name, value, "cuda")  # noqa: SLF001 - read, not yet moved
+        for name, value in index.items()
+        if not name.startswith("_")
+    }
+
+
+def engine_in_bfloat16(folder: Path, load: Load) -> DiffusersEngine:
+    parts = parts_for_a_gpu(folder)
+    for name, part in parts.items():
+        loading.change_part(name, part, load, "cpu")
+    if load.compiled:  # which ``change_part`` leaves to GPUs
+        compile_blocks(parts["transformer"], backend="eager")
+    pipeline = QwenImageEditPlusPipeline(**parts)
+    loading.make_ready(pipeline, TINY, load=load, placement=Placement.RESIDENT, device="cpu")
+    return DiffusersEngine(pipeline, TINY, card="cpu:0", revision="test")
+
+
+def test_for_a_gpu_every_network_is_read_as_bfloat16(folder: Path) -> None:
+    parts = parts_for_a_gpu(folder)
+    networks = [part for part in parts.values() if isinstance(part, torch.nn.Module)]
+
+    assert len(networks) == 3
+    assert {one.dtype for part in networks for one in part.parameters()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        Load(),
+        Load(flat_vae=True),
+        Load(compiled=True, flat_vae=True),
+        Load(step_cache=1e-9),  # looks at each step, and leaves none out
+    ],
+    ids=["plain", "flat", "compiled", "cached"],
+)
+def test_in_bfloat16_it_is_the_same_picture_to_rounding(
+    engine: DiffusersEngine, folder: Path, ask: Ask, product: Image.Image, load: Load
+) -> None:
+    request = ask(steps=4, true_cfg_scale=2.0)
+    exact, rounded = (
+        np.asarray(one.edit([product], request, seed=1, on_step=lambda *_: None), np.float32)
+        for one in (engine, engine_in_bfloat16(folder, load))
+    )
+
+    assert np.abs(exact - rounded).mean() < 1  # of 255; another seed moves it by 2.6
