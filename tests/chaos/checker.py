@@ -148,6 +148,7 @@ def _counts(evidence: Evidence, violations: Sequence[Violation]) -> dict[str, An
         f"{row.failure_class}: {row.error_code}" for row in evidence.jobs if row.state == "failed"
     )
     recovered = sorted(recoveries(evidence), key=lambda one: -one.seconds)
+    at_once = [one for one in recovered if not one.behind_others]
     submitted = {promise["what"] for promise in evidence.promises if promise["do"] == "submit"}
     return {
         "submitted": len(submitted),
@@ -158,10 +159,10 @@ def _counts(evidence: Evidence, violations: Sequence[Violation]) -> dict[str, An
         **{kind: found[kind] for kind in ("lost", "doubled", "changed", "stuck")},
         "orphaned_objects": len(evidence.objects.keys() - announced),
         "zombie_writes_refused": sum(map(_is_refused_write, evidence.told)),
-        "longest_recovery_s": max((one.seconds for one in recovered), default=0.0),
+        "longest_recovery_s": max((one.seconds for one in at_once), default=0.0),
         "longest_redis_list": evidence.longest_redis_list,
         "longest_recovery_with_postgres_up_s": max(
-            (one.seconds for one in recovered if not one.ledger_was_away), default=0.0
+            (one.seconds for one in at_once if not one.ledger_was_away), default=0.0
         ),
         "recoveries": [asdict(one) for one in recovered],
         "attempts": sum(row.attempt for row in evidence.jobs),

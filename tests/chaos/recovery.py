@@ -24,6 +24,8 @@ class Recovery:
     target: str
     seconds: float
     ledger_was_away: bool  #: Postgres was down meanwhile, or had been a moment before
+    #: A repeated message had brought it before its turn, for which it had to wait now.
+    behind_others: bool
 
 
 def recoveries(evidence: Evidence) -> list[Recovery]:
@@ -31,10 +33,13 @@ def recoveries(evidence: Evidence) -> list[Recovery]:
     moves: dict[str, list[Audited]] = defaultdict(list)
     for move in evidence.moves:
         moves[move.job].append(move)
-    return [found for one in moves.values() for found in _of_one(one, evidence.faults)]
+    claims = [move for move in evidence.moves if move.to_state == "running"]
+    return [found for one in moves.values() for found in _of_one(one, claims, evidence.faults)]
 
 
-def _of_one(moves: Sequence[Audited], faults: Sequence[Mapping[str, Any]]) -> Iterator[Recovery]:
+def _of_one(
+    moves: Sequence[Audited], claims: Sequence[Audited], faults: Sequence[Mapping[str, Any]]
+) -> Iterator[Recovery]:
     """An attempt that its fault did not cost its lease needed no recovery."""
     for index, lost in enumerate(moves):
         if lost.why != "lease expired":
@@ -50,6 +55,7 @@ def _of_one(moves: Sequence[Audited], faults: Sequence[Mapping[str, Any]]) -> It
                     target=fault["target"],
                     seconds=round(again.at - fault["at"], 2),
                     ledger_was_away=_was_away(fault["at"], again.at, faults),
+                    behind_others=_behind_others(lost, again, claims),
                 )
 
 
@@ -61,3 +67,8 @@ def _was_away(start: float, end: float, faults: Sequence[Mapping[str, Any]]) -> 
         and fault["at"] + fault["lasts"] + REUNION > start
         for fault in faults
     )
+
+
+def _behind_others(lost: Audited, again: Audited, claims: Sequence[Audited]) -> bool:
+    """Older jobs were begun while it waited: ids are in the order of submission."""
+    return any(one.job < lost.job and lost.at < one.at < again.at for one in claims)

@@ -351,6 +351,25 @@ def test_a_recovery_lasts_from_the_kill_to_the_next_attempt(world: World) -> Non
     assert counts["longest_recovery_with_postgres_up_s"] == counts["longest_recovery_s"]
 
 
+def test_a_job_that_waits_for_its_turn_again_is_told_apart(world: World) -> None:
+    older = world.acknowledged("older")
+    job = world.acknowledged("younger, and brought by a repeated message")
+    claimed(world.ledger, job)
+    world.sql("UPDATE job SET lease_expires_at = now() - interval '1 s' WHERE id = %s", job.id)
+    world.ledger.expire()
+    world.done(older)
+    world.done(job)
+    claim = next(one for one in read_ledger(world.url)[1] if one.job == str(job.id) and one.attempt)
+    pid = int(WORKER.holder.rpartition("/")[2])
+    fault = {"at": claim.at, "kind": Kind.KILL_WORKER.value, "pid": pid, "target": "w", "lasts": 1}
+    world.faults.append(fault)
+
+    counts = world.verdict().counts
+
+    assert [one["behind_others"] for one in counts["recoveries"]] == [True]
+    assert counts["longest_recovery_s"] == 0.0
+
+
 def test_a_recovery_beside_an_outage_of_the_ledger_is_told_apart(world: World) -> None:
     test_a_recovery_lasts_from_the_kill_to_the_next_attempt(world)
     outage = {**world.faults[0], "kind": Kind.KILL_LEDGER.value, "pid": 0}
