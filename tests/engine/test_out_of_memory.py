@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from jobs.errors import OutOfResources, WorkerFatal
@@ -115,3 +116,20 @@ def test_a_model_that_cannot_be_put_back_ends_the_process(
         with pytest.raises(WorkerFatal, match="could not be placed as resident"):
             made(laddered, ask)
     place(own_pipeline, Placement.RESIDENT, "cpu")
+
+
+def test_a_card_whose_memory_cannot_be_freed_ends_the_process(
+    laddered: DiffusersEngine,
+    own_pipeline: Pipeline,
+    ask: Ask,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lost() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    faulty = FaultyCard(own_pipeline, fails_at=(1,))
+    with monkeypatch.context() as patch, faulty.plugged_in():
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        patch.setattr(torch.cuda, "empty_cache", lost)
+        with pytest.raises(WorkerFatal, match="memory could not be freed"):
+            made(laddered, ask)

@@ -317,9 +317,13 @@ class _Call:
 
 
 def _free_cache() -> None:
+    """Raises ``WorkerFatal`` where the card no longer answers, which often shows here first."""
     gc.collect()
     if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        try:
+            torch.cuda.empty_cache()
+        except RuntimeError as error:
+            raise WorkerFatal(f"the card's memory could not be freed: {error}") from error
 
 
 def _tell_nobody(_done: int, _total: int) -> None:

@@ -16,7 +16,14 @@ from jobs.errors import AttemptFailed, OutOfResources, WorkerFatal
 #: How torch words a failed allocation where it has no class for it: on the CPU, and inside
 #: the CUDA libraries.
 _MEMORY_WORDS: Final = ("can't allocate memory", "out of memory", "_ALLOC_FAILED")
-_CUDA_WORDS: Final = ("CUDA error", "cuDNN error", "CUDNN_STATUS", "NCCL error")
+_CUDA_WORDS: Final = (
+    "CUDA error",
+    "CUDA driver error",
+    "Triton Error [CUDA]",  # compiled code has a launcher of its own
+    "cuDNN error",
+    "CUDNN_STATUS",
+    "NCCL error",
+)
 
 
 def failure_of(error: Exception) -> AttemptFailed | None:
