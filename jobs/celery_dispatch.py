@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -24,6 +24,8 @@ SOCKET_TIMEOUT: Final = 5.0  # seconds; a frozen Redis must not hold a thread fo
 CONNECT_TIMEOUT: Final = 2.0  # seconds
 #: Long: recovery is the ledger's, and a repeat only ends at "claim".
 VISIBILITY_TIMEOUT: Final = 86_400  # seconds
+TURN: Final = "packshot.turn."  # begins the key that whoever fills a queue holds
+TURN_TIMEOUT: Final = 3 * SOCKET_TIMEOUT  # seconds; more than all it does with Redis may take
 UNACKED: Final = "unacked"  # kombu's hash of messages delivered but not acknowledged
 
 
@@ -87,6 +89,21 @@ class CeleryDispatcher:
                     producer=producer,
                     retry=False,  # the reconciler's next tick is the retry
                 )
+
+    @contextmanager
+    def turn(self, queue: str) -> Iterator[bool]:
+        lock = self._redis.lock(f"{TURN}{queue}", timeout=TURN_TIMEOUT)
+        try:
+            with self._gate():
+                mine = bool(lock.acquire(blocking=False))
+        except Unavailable:
+            mine = False
+        try:
+            yield mine
+        finally:
+            if mine:
+                with suppress(redis.RedisError, OSError):  # it ends by itself
+                    lock.release()
 
     def length(self, queue: str) -> int:
         with self._gate():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 from jobs.model import JobId
@@ -19,6 +20,13 @@ class Dispatcher(Protocol):
 
     def dispatch(self, queue: str, job_ids: Sequence[JobId]) -> None:
         """Send one message per job, in order.  Raises ``Unavailable``; some may have gone out."""
+
+    def turn(self, queue: str) -> AbstractContextManager[bool]:
+        """Whether the caller may fill this queue: one at a time, on any host.
+
+        False where another one has its turn, or the broker is away.  Who does not come back
+        within seconds loses its turn.
+        """
 
     def length(self, queue: str) -> int:
         """How many messages wait to be delivered, those of jobs long done included."""

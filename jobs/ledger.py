@@ -204,9 +204,10 @@ class Ledger(Protocol):
         queue has a live worker.
         """
 
-    def take_window(self, queue: str, *, size: int) -> Sequence[JobId]:
+    def take_window(self, queue: str, *, size: int, most: int | None = None) -> Sequence[JobId]:
         """Mark jobs as dispatched until ``size`` of the queue stand so; return the new ones.
 
+        ``most``: no more than so many at this call.
         By priority, then fairly between tenants, then oldest first.  One caller at a
         time per queue; another one gets nothing.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 from jobs.dispatch import Dispatcher
 from jobs.errors import Unavailable
 from jobs.ledger import Ledger
+from jobs.model import JobId
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +77,15 @@ class Reconciler:
 
     def fill(self, queue: str, workers: int = 1) -> None:
         """Top up the window of one queue; without live workers it has none."""
-        window = WINDOW_PER_WORKER * workers
-        if not workers or not self._has_room(queue, window):
+        if not workers or not self.dispatcher.ready():
             return
-        job_ids = self.ledger.take_window(queue, size=window)
+        window = WINDOW_PER_WORKER * workers
+        with self.dispatcher.turn(queue) as mine:
+            room = self._room(queue, window) if mine else 0
+            if room > 0:
+                self._send(queue, self.ledger.take_window(queue, size=window, most=room))
+
+    def _send(self, queue: str, job_ids: Sequence[JobId]) -> None:
         if not job_ids:
             return
         try:
@@ -89,14 +95,12 @@ class Reconciler:
             self.ledger.undispatch(job_ids)
             log.warning("dispatch_deferred", extra={"queue": queue, "reason": str(error)})
 
-    def _has_room(self, queue: str, window: int) -> bool:
+    def _room(self, queue: str, most: int) -> int:
         """A worker that helps itself leaves the job's message behind: those must not pile up."""
-        if not self.dispatcher.ready():
-            return False
         try:
-            return self.dispatcher.length(queue) <= window
+            return most - self.dispatcher.length(queue)
         except Unavailable:
-            return False
+            return 0
 
     def forget_lost(self, queue: str) -> None:
         """Let jobs be dispatched again whose messages are provably gone, or too old."""

@@ -19,6 +19,7 @@ from sqlalchemy.exc import (
     InterfaceError,
     InternalError,
     InvalidatePoolError,
+    InvalidRequestError,
     OperationalError,
     ProgrammingError,
 )
@@ -147,6 +148,11 @@ class Database:
             yield
         except PoolTimeout as error:
             raise Unavailable(f"Postgres at {self.where}: all connections are busy") from error
+        except InvalidRequestError as error:
+            if "connection is closed" not in str(error):
+                raise
+            # The server ended each of those that the pool tried.
+            raise Unavailable(f"Postgres at {self.where} ends every connection") from error
         except ProgrammingError as error:
             if getattr(error.orig, "sqlstate", None) not in UNDEFINED:
                 raise

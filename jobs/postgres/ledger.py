@@ -264,9 +264,9 @@ class PostgresLedger:
         with self.database.begin() as connection:
             return window.reroute(connection, queue, limit)
 
-    def take_window(self, queue: str, *, size: int) -> Sequence[JobId]:
+    def take_window(self, queue: str, *, size: int, most: int | None = None) -> Sequence[JobId]:
         with self.database.begin() as connection:
-            return window.take_window(connection, queue, size)
+            return window.take_window(connection, queue, size, size if most is None else most)
 
     def standing(self, queue: str, *, older_than: timedelta) -> Sequence[JobId]:
         with self.database.connect() as connection:

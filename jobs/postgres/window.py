@@ -137,7 +137,7 @@ def _move(connection: Connection, queue: str, to: ServedModel, limit: int) -> in
     return connection.execute(statement).rowcount
 
 
-def take_window(connection: Connection, queue: str, size: int) -> list[JobId]:
+def take_window(connection: Connection, queue: str, size: int, most: int) -> list[JobId]:
     """Mark the next jobs as dispatched.  The lock ends with the caller's transaction."""
     mine = select(func.pg_try_advisory_xact_lock(func.hashtextextended(queue, 0)))
     if not connection.execute(mine).scalar_one():
@@ -146,9 +146,9 @@ def take_window(connection: Connection, queue: str, size: int) -> list[JobId]:
         job.c.queue == queue, state_is(JobState.QUEUED), job.c.dispatched_at.is_not(None)
     )
     room = size - connection.execute(standing).scalar_one()
-    if room <= 0:
+    if min(room, most) <= 0:
         return []
-    line = next_jobs(queue, and_(due(), job.c.dispatched_at.is_(None)), limit=room)
+    line = next_jobs(queue, and_(due(), job.c.dispatched_at.is_(None)), limit=min(room, most))
     ids = (
         select(job.c.id)
         .join(line, line.c.id == job.c.id)

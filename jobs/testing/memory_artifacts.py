@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from urllib.parse import quote, urlencode
 
 from jobs.artifacts import Stored
 from jobs.errors import NoSuchArtifact
 from jobs.model import ArtifactKey
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
+from jobs.testing.memory_rows import utc_now
 
 
 class MemoryArtifacts:

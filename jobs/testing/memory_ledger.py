@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -34,14 +34,10 @@ from jobs.model import (
 from jobs.states import JobState
 from jobs.testing.memory_endings import give_up, lose, ran_out
 from jobs.testing.memory_retention import MemoryRetention
-from jobs.testing.memory_rows import QUEUED, REQUEUED, RUNNING, AttemptRecord, Row, in_turn
+from jobs.testing.memory_rows import QUEUED, REQUEUED, RUNNING, AttemptRecord, Row, in_turn, utc_now
 from jobs.testing.memory_workers import MemoryWorkers
 
 SUBMITTER: Final = "producer"
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class MemoryLedger(MemoryRetention):
@@ -338,14 +334,14 @@ class MemoryLedger(MemoryRetention):
             row.store(replace(row.job, queue=to.queue, dispatched_at=None))
         return len(stranded[:limit])
 
-    def take_window(self, queue: str, *, size: int) -> Sequence[JobId]:
+    def take_window(self, queue: str, *, size: int, most: int | None = None) -> Sequence[JobId]:
         with self._lock:
             now = self._now()
             room = size - sum(row.is_standing for row in self._in_queue(queue))
             fresh = in_turn(
                 self._in_queue(queue),
                 lambda row: row.job.dispatched_at is None and row.is_due(now),
-            )[: max(room, 0)]
+            )[: max(min(room, size if most is None else most), 0)]
             for row in fresh:
                 row.store(replace(row.job, dispatched_at=now))
             return [row.job.id for row in fresh]

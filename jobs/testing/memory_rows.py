@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -25,6 +25,10 @@ BLANK: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("started_at", "finished_at", "not_before", "cancel_requested_at"), None),
     **dict.fromkeys(("failure", "release"), None),
 }
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from jobs.errors import Unavailable
 from jobs.model import JobId
@@ -17,6 +18,7 @@ class RecordingDispatcher:
         self.sent: list[tuple[str, JobId]] = []  #: every message there ever was, in order
         self._lock = threading.Lock()
         self._held: list[tuple[str, JobId]] = []
+        self._turns: set[str] = set()  # queues that somebody is filling
 
     def ready(self) -> bool:
         return not self.away
@@ -28,6 +30,17 @@ class RecordingDispatcher:
             messages = [(queue, job_id) for job_id in job_ids]
             self.sent += messages
             self._held += messages
+
+    @contextmanager
+    def turn(self, queue: str) -> Iterator[bool]:
+        with self._lock:
+            mine = not self.away and queue not in self._turns
+            self._turns |= {queue} if mine else set()
+        try:
+            yield mine
+        finally:
+            if mine:
+                self._turns.discard(queue)
 
     def length(self, queue: str) -> int:
         if self.away:

@@ -26,6 +26,25 @@ class DispatcherConformance:
         assert dispatcher.waiting(queue) == {ONE, TWO}
         assert dispatcher.ready()
 
+    def test_one_at_a_time_has_the_turn_of_a_queue(
+        self, dispatcher: Dispatcher, queue: str
+    ) -> None:
+        elsewhere = f"{queue}.other"
+        with (
+            dispatcher.turn(queue) as first,
+            dispatcher.turn(queue) as second,
+            dispatcher.turn(elsewhere) as other,
+        ):
+            pass
+        with dispatcher.turn(queue) as third:
+            pass
+
+        assert (first, second, other, third) == (True, False, True, True)
+
+    def test_without_a_broker_nobody_has_a_turn(self, away: Dispatcher, queue: str) -> None:
+        with away.turn(queue) as mine:
+            assert not mine
+
     def test_no_other_queue_has_them(self, dispatcher: Dispatcher, queue: str) -> None:
         dispatcher.dispatch(queue, [ONE])
 

@@ -267,9 +267,17 @@ DISPATCH: Final = (
     guard(
         "old messages take the room of new ones",
         RECONCILER,
-        "return self.dispatcher.length(queue) <= window",
-        "return True",
+        "return most - self.dispatcher.length(queue)",
+        "return most",
         f"{RECONCILER_TESTS}::test_messages_of_jobs_that_workers_took_by_themselves_do_not_pile_up",
+    ),
+    guard(
+        "one at a time sends a queue's messages",
+        "jobs/celery_dispatch.py",
+        "mine = bool(lock.acquire(blocking=False))",
+        "mine = True",
+        "tests/conformance/test_dispatchers.py::TestCeleryDispatcher"
+        "::test_one_at_a_time_has_the_turn_of_a_queue",
     ),
     guard(
         "only a message that is provably gone is repeated",

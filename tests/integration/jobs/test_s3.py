@@ -18,7 +18,8 @@ import urllib3
 from jobs.errors import Unavailable
 from jobs.model import ArtifactKey
 from jobs.s3 import S3Store
-from tests.services import refused_port
+from tests.faults.proxy import Mode, Proxy
+from tests.services import eventually, refused_port
 
 KEY = ArtifactKey("default/inputs/shirt")
 MINUTE = timedelta(minutes=1)
@@ -177,6 +178,45 @@ def test_a_download_that_breaks_off_is_no_picture() -> None:
 def test_a_server_that_stays_busy_is_unavailable() -> None:
     with answering(503, b"") as store, pytest.raises(Unavailable, match="too many 503"):
         store.get(KEY)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (409, "ConditionalRequestConflict"),
+        (412, "PreconditionFailed"),
+        (500, "InternalError"),
+        (503, "SlowDown"),
+    ],
+)
+def test_an_upload_that_is_refused_for_now_is_unavailable(status: int, code: str) -> None:
+    """Whoever uploads tries again: each attempt has a key of its own, so there is no winner."""
+    told = f"<Error><Code>{code}</Code><Message>why</Message></Error>".encode()
+    with (
+        answering(status, told, media_type="application/xml") as store,
+        pytest.raises(Unavailable, match=f"{code}|too many {status}"),
+    ):
+        store.put(KEY, b"pixels", media_type="image/png")
+
+
+def test_an_upload_that_is_cut_leaves_no_half_object(s3_url: str, store: S3Store) -> None:
+    key = ArtifactKey(f"cut-{secrets.token_hex(4)}/outputs/1.png")
+    port = urlsplit(s3_url).port
+    assert port is not None
+    with Proxy(port) as proxy:
+        through = S3Store.from_url(proxy.url(s3_url))
+        proxy.held_back = b"the second half"
+        halves = b"the first half" * 200_000 + b"the second half" * 200_000
+        with ThreadPoolExecutor(1) as pool:
+            upload = pool.submit(through.put, key, halves, media_type="image/png")
+            eventually(lambda: bool(proxy.links()))
+            threading.Event().wait(0.5)  # the first half is on its way
+            proxy.mode = Mode.CUT
+            proxy.ended.set()
+
+            assert isinstance(upload.exception(timeout=60), Unavailable)
+
+    assert not store.exists(key)
 
 
 @pytest.mark.parametrize("media_type", ["text/html", "application/xml"])
