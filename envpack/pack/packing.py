@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ from envpack.pack.sign import SecretKey, make_key
 from envpack.pack.survey import Allowed
 
 _MB: Final = 1_000_000
-_KIB: Final = 1024  # ru_maxrss counts in them
+_KIB: Final = 1024
 
 
 def _add_keygen(parser: argparse.ArgumentParser) -> None:
@@ -165,7 +164,6 @@ def _delta(arguments: argparse.Namespace) -> Answer:
 def _packed(packed: Packed, arguments: argparse.Namespace, seconds: float) -> Answer:
     depot = DepotFolder(arguments.depot)
     _sign_if_asked(depot, packed.document, arguments.key)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
     lines = [packed.digest, f"{packed.layer}: {_summary(packed)} in {seconds:.1f} s"]
     lines += [
         f"  left out {_megabytes(one.bytes):>10} in {one.files:>6} files: {one.rule}, {one.reason}"
@@ -183,9 +181,19 @@ def _packed(packed: Packed, arguments: argparse.Namespace, seconds: float) -> An
         "uncompiled": list(packed.uncompiled),
         "facts": packed.manifest.facts,
         "seconds": round(seconds, 3),
-        "peak_bytes": peak,
+        "peak_bytes": peak_memory(),
     }
     return Answer("\n".join(lines), value)
+
+
+def peak_memory() -> int:
+    """Bytes that this program held at most.
+
+    ``ru_maxrss`` would tell of whoever started it as well, where that one was larger.
+    """
+    lines = Path("/proc/self/status").read_text("ascii").splitlines()
+    (found,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return int(found) * _KIB
 
 
 def _summary(packed: Packed) -> str:

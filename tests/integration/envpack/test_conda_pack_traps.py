@@ -19,14 +19,15 @@ from tests.conda_prefix import SITE_PACKAGES, make_prefix, pip_install, write_wh
 
 MB = 1_000_000
 PACK = """
-import json, resource, sys
+import sys
 from pathlib import Path
 from envpack.pack.archive import Form
 from envpack.pack.depot import DepotFolder
 from envpack.pack.layers import pack_environment
+from envpack.pack.packing import peak_memory
 
 pack_environment(Path(sys.argv[1]), DepotFolder(Path(sys.argv[2])), Form(threads=4))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(peak_memory())
 """
 
 
