@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Callable
 
-from envpack.node import driver, selfcheck, suitable, weights
+from envpack.node import drivers, selfcheck, suitable, weights
 from envpack.node.errors import EnvpackError, NotThere
 from envpack.node.host import Host
 from envpack.node.integrity import differing
@@ -133,7 +133,7 @@ def cards() -> list[Card]:
     if ended.code == 127:
         raise NoCard("no nvidia-smi on this host: nothing was asked of a card")
     if ended.code:
-        raise NotThere(f"nvidia-smi: {driver.explained(ended.last_line)}")
+        raise NotThere(f"nvidia-smi: {drivers.explained(ended.last_line)}")
     rows = [line.split(", ") for line in ended.out.strip().splitlines()]
     return [
         Card(*(cell.strip() for cell in row)) for row in rows if len(row) == len(_QUERY.split(","))
@@ -183,7 +183,7 @@ def _imports(subject: Subject) -> Found:
     names = subject.env.facts.get("imports", [])
     wrong = selfcheck.failed_imports(subject.host.placed("env", subject.release.env), names)
     for name, why in wrong.items():
-        yield FAILED, f"{name}: {driver.explained(why)}"
+        yield FAILED, f"{name}: {drivers.explained(why)}"
     if not wrong:
         yield OK, f"Python starts; loaded: {', '.join(names) or 'nothing was listed'}"
 
@@ -193,7 +193,7 @@ def _driver(subject: Subject) -> Found:
     minimum = subject.release.minimum_driver or str(facts.get("minimum_driver") or "")
     recommended = str(facts.get("recommended_driver") or "")
     for version in sorted({card.driver for card in subject.cards}):
-        yield driver.verdict(version, subject.cuda, minimum, recommended)
+        yield drivers.verdict(version, subject.cuda, minimum, recommended)
 
 
 def _cards(subject: Subject) -> Found:
@@ -236,7 +236,7 @@ def _kernels(subject: Subject) -> Found:
         only = {"CUDA_VISIBLE_DEVICES": card.uuid}
         ended = run([python, "-I", "-B", "-c", _KERNEL], _KERNEL_SECONDS, only)
         if ended.code:
-            yield FAILED, f"{card.name} {card.uuid}: {driver.explained(ended.last_line)}"
+            yield FAILED, f"{card.name} {card.uuid}: {drivers.explained(ended.last_line)}"
         else:
             yield OK, f"{card.name} {card.uuid}: computed"
 

@@ -56,6 +56,15 @@ TOOLKIT_DRIVERS: dict[str, str] = {
     "13.3": "610.43.02",
 }
 
+#: What CUDA's own numbers mean on a host, and what helps.
+ERRORS = {
+    803: "the driver's library and its kernel module differ: reboot after the driver's upgrade",
+    804: "cuda-compat is in use on a card that it does not serve: upgrade the driver instead",
+    222: "the driver is too old to compile this build's PTX: upgrade it to the toolkit's own",
+}
+#: The same where only their words are printed.
+_SAID = {"unsupported display driver": 803, "forward compat": 804, "PTX": 222}
+
 
 @dataclass(frozen=True)
 class Drivers:
@@ -97,3 +106,29 @@ def judged(driver: str, minimum: str, recommended: str) -> str:
     if numbers(driver) < numbers(minimum):
         return TOO_OLD
     return LIMITED if numbers(driver) < numbers(recommended) else SUITABLE
+
+
+def verdict(driver: str, cuda: str, minimum: str = "", recommended: str = "") -> tuple[str, str]:
+    """``ok``, ``warning`` or ``failed``, and why.  What a manifest says comes before the table."""
+    try:
+        if not (minimum and recommended):
+            known = drivers_for(cuda)
+            minimum, recommended = minimum or known.minimum, recommended or known.recommended
+        found = judged(driver, minimum, recommended)
+    except InvalidManifest as fault:
+        return "failed", f"driver {driver!r}: {fault}"
+    if found == TOO_OLD:
+        return "failed", f"driver {driver} is older than {minimum}, the oldest for CUDA {cuda}"
+    if found == LIMITED:
+        why = "PTX cannot be compiled and newer features are missing"
+        return "warning", f"driver {driver} is older than {recommended} of CUDA {cuda}: {why}"
+    return "ok", f"driver {driver} runs CUDA {cuda}"
+
+
+def explained(text: str) -> str:
+    """A CUDA fault in the words of what helps, where its number is known."""
+    for number, meaning in ERRORS.items():
+        if f"Error {number}" in text or f"error {number}" in text or f"({number})" in text:
+            return f"CUDA error {number}: {meaning}"
+    found = next((number for said, number in _SAID.items() if said in text), None)
+    return f"CUDA error {found}: {ERRORS[found]}" if found else text

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from envpack.node import prefix
+from envpack.node.drivers import numbers
 from envpack.node.errors import Unsuitable
 from envpack.node.model import Manifest
-from envpack.node.versions import version
 
 _BLOCK = 4096  # bytes; what a file takes is a multiple of it
 _MAX_PATH = 4095  # bytes; Linux
@@ -79,7 +79,7 @@ def check_platform(wanted: str) -> None:
 
 def check_glibc(wanted: str) -> None:
     found = glibc()
-    if wanted and (not found or version(found) < version(wanted)):
+    if wanted and (not found or numbers(found) < numbers(wanted)):
         raise Unsuitable(
             f"needs glibc {wanted} or newer; this host has {found or 'none'}: "
             "use a newer distribution or build the environment for this one"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from envpack.node.driver import DRIVERS, FLOORS, explained, verdict
-from envpack.node.errors import InvalidManifest
-from envpack.node.versions import version
+from envpack.node.drivers import explained, verdict
 
 
 @pytest.mark.parametrize(
@@ -20,6 +18,7 @@ from envpack.node.versions import version
         ("570.26", "12.8", "ok"),
         ("570.26.00", "12.8", "ok"),
         ("570.124.06", "12.8.1", "ok"),
+        ("570.26", "12.8.1", "warning"),
         ("580.95.05", "12.4", "ok"),
         ("610.43.02", "11.8", "ok"),
         ("580.65.05", "13.0", "failed"),
@@ -28,7 +27,7 @@ from envpack.node.versions import version
         ("579.99.99", "13.3", "failed"),
         ("450.80.02", "11.8", "warning"),
         ("450.80.01", "11.8", "failed"),
-        ("999.1", "14.0", "ok"),
+        ("999.1", "14.0", "failed"),
         ("", "12.8", "failed"),
         ("N/A", "12.8", "failed"),
     ],
@@ -49,11 +48,6 @@ def test_a_verdict_names_both_versions() -> None:
     )
 
 
-def test_no_toolkit_came_with_a_driver_below_its_floor() -> None:
-    for cuda, driver in DRIVERS.items():
-        assert version(driver) >= version(FLOORS[int(cuda.split(".")[0])])
-
-
 @pytest.mark.parametrize(
     ("said", "meaning"),
     [
@@ -69,10 +63,3 @@ def test_faults_of_cuda_are_said_in_words_that_help(said: str, meaning: str) -> 
 
 def test_other_faults_are_passed_on() -> None:
     assert explained("CUDA out of memory") == "CUDA out of memory"
-
-
-def test_versions_compare_as_numbers() -> None:
-    assert version("525.60.13") > version("525.9.99") > version("525")
-    assert version("3.10") == version("3.10.0")
-    with pytest.raises(InvalidManifest, match="no version"):
-        version("newest")
