@@ -1,6 +1,7 @@
 """What a check finds on this host, with and without cards.
 
-Cards here are a script named ``nvidia-smi``: what it prints was copied from a real one.
+Cards here are a script named ``nvidia-smi``; its output is written by hand in that one's form,
+and no kernel was run on a real card.
 """
 
 from __future__ import annotations
