@@ -13,13 +13,15 @@ from typing import Final
 import psycopg
 import redis
 
+from jobs.errors import Unavailable
 from tests.chaos.fleet import Fleet
 from tests.chaos.journal import Journal
-from tests.chaos.plan import OF_SERVERS, OF_WORKERS, Fault, Kind
+from tests.chaos.plan import OF_SERVERS, OF_WORKERS, SERVERS, Fault, Kind
 from tests.chaos.stage import Stage
 from tests.faults.proxy import Mode
 
 LOOK: Final = 0.05  # seconds
+TRIES: Final = 20  # a second apart, to start a server
 LINKS: Final = {
     Kind.CUT_LEDGER: "postgres",
     Kind.SILENT_LEDGER: "postgres",
@@ -60,9 +62,9 @@ class Nemesis:
         self.stage.refuse(None)
         for link in self.stage.links.values():
             self.stage.mend(link)
-        for server in ("redis", "postgres", "s3"):
+        for server in SERVERS:
             self.stage.server(server).resume()
-        self.stage.servers.revive()
+            self._start(server)
         for slot in self.fleet.slots.values():
             slot.kept_down = False
             slot.signal(signal.SIGCONT)
@@ -136,6 +138,19 @@ class Nemesis:
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
 
+    def _start(self, name: str) -> None:
+        """While a server is away, any program's outgoing connection may be given its port.
+
+        Raises ``Unavailable`` if the port stays taken.
+        """
+        server = self.stage.server(name)
+        for _ in range(TRIES):
+            with suppress(Unavailable):
+                return server.start()
+            server.kill()  # what is left of its children
+            Event().wait(1)
+        return server.start()
+
     def _end(self, fault: Fault) -> None:
         match fault.kind:
             case Kind.KILL_WORKER | Kind.DEPLOY:
@@ -149,6 +164,6 @@ class Nemesis:
             case Kind.FREEZE_REDIS:
                 self.stage.servers.redis.resume()
             case _ if fault.kind in OF_SERVERS:
-                self.stage.server(fault.target).start()
+                self._start(fault.target)
             case _:
                 self.stage.mend(self.stage.links[fault.target, LINKS[fault.kind]])

@@ -141,6 +141,12 @@ class Proxy:
         except OSError:  # the server is away: so are we
             client.close()
             return
+        if server.getsockname() == server.getpeername():
+            # Nobody listens, and TCP has joined the socket to itself: it would keep the server's
+            # port from the server.
+            server.close()
+            client.close()
+            return
         server.settimeout(None)
         with self._lock:
             self._links.append(Link(self, client, server))
