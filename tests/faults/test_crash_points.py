@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from jobs.errors import FailureClass
 from jobs.states import JobState
 from standalone.settings import child_environment
 from tests.chaos import skew
@@ -79,6 +81,24 @@ def test_a_worker_that_dies_between_commit_and_answer_changes_nothing_any_more(
     assert (first.state, first.attempt, first.failures) == (JobState.SUCCEEDED, 1, 0)
     assert again == first
     assert len(scene.outputs(job)) == 1
+
+
+def test_a_job_that_kills_every_process_ends_as_a_dead_letter(scene: Scene) -> None:
+    """Case 11: each death is a loss, and losses have a bound."""
+    poison = scene.client.submit(replace(scene.edit("poison [kill]"), max_failures=2))
+    for _ in range(2):
+        victim = scene.worker()
+        assert victim.process.wait(timeout=60) == -signal.SIGKILL
+    scene.worker()
+    healthy = scene.submit("carry on")
+
+    done = scene.client.wait(healthy.id, timeout=SOON)
+    dead = scene.client.wait(poison.id, timeout=SOON)
+
+    assert (done.state, done.failures) == (JobState.SUCCEEDED, 0)
+    assert (dead.state, dead.attempt, dead.failures) == (JobState.FAILED, 2, 2)
+    assert dead.failure is not None
+    assert dead.failure.failure_class is FailureClass.LOST
 
 
 def test_a_stopped_worker_that_ticks_keeps_nothing_from_the_others(scene: Scene) -> None:

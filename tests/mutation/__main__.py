@@ -19,7 +19,9 @@ from standalone.settings import child_environment
 from tests.mutation.guards import GUARDS, Edit, Guard
 
 ROOT: Final = Path(__file__).parents[2]
-COPIED: Final = ("jobs", "producer", "worker", "standalone", "tests", "pyproject.toml")
+COPIED: Final = (
+    *("jobs", "producer", "worker", "standalone", "benchmarks", "tests", "pyproject.toml"),
+)
 SKIPPED: Final = shutil.ignore_patterns("__pycache__", "data", "*.safetensors")
 FAILED: Final = re.compile(r"\b(\d+) (?:failed|errors?)\b")
 TIMEOUT: Final = 120  # seconds for one test

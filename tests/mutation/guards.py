@@ -10,10 +10,12 @@ ATTEMPTS: Final = "jobs/postgres/attempts.py"
 WINDOW: Final = "jobs/postgres/window.py"
 SCHEMA: Final = "jobs/postgres/migrations/versions/0001_first_schema.py"
 RECONCILER: Final = "jobs/reconciler.py"
+RETENTION: Final = "jobs/postgres/retention.py"
 RUNNER: Final = "worker/runner.py"
 LEDGER_TESTS: Final = "tests/conformance/test_ledgers.py::TestPostgresLedger"
 SCHEMA_TESTS: Final = "tests/integration/jobs/test_postgres.py"
 RACES: Final = "tests/integration/jobs/test_postgres_races.py"
+SWEEP_TESTS: Final = "tests/integration/jobs/test_sweep.py"
 RECONCILER_TESTS: Final = "tests/unit/jobs/test_reconciler.py"
 RUNNER_TESTS: Final = "tests/unit/worker/test_runner.py"
 
@@ -312,4 +314,76 @@ WORKER: Final = (
     ),
 )
 
-GUARDS: Final = (*FENCES, *CLAIMS, *BUDGET, *KEYS, *RECORD, *DISPATCH, *WORKER)
+#: Retention and replay.
+KEPT: Final = (
+    Guard(
+        name="nobody counts on an input whose object is being deleted",
+        edits=(
+            Edit(
+                file=RETENTION,
+                text=".limit(limit).with_for_update(of=input_, skip_locked=True)",
+                instead=".limit(limit)",
+            ),
+            Edit(
+                file=RETENTION,
+                text="                    _forget(connection, doomed)\n                    trouble",
+                instead="                    trouble",
+            ),
+        ),
+        test=f"{SWEEP_TESTS}::test_an_input_that_a_submit_counts_on_is_there_whatever_a_sweep_does",
+    ),
+    guard(
+        "an input that is being touched is not swept",
+        RETENTION,
+        ".limit(limit).with_for_update(of=input_, skip_locked=True)",
+        ".limit(limit)",
+        f"{SWEEP_TESTS}::test_an_input_that_a_submit_has_just_touched_is_not_swept",
+    ),
+    guard(
+        "an input that a job needs is kept",
+        RETENTION,
+        ".where(input_.c.used_at < func.now() - keep, ~is_needed)",
+        ".where(input_.c.used_at < func.now() - keep)",
+        "tests/conformance/test_retentions.py::TestPostgresRetention"
+        "::test_an_input_that_a_job_still_needs_is_kept",
+    ),
+    guard(
+        "a result is withdrawn before its object goes",
+        "jobs/sweep.py",
+        "jobs = self.retention.withdraw_results(self.policy.keep_jobs, limit=size)",
+        "jobs = self.retention.due_results(self.policy.keep_jobs, limit=size)",
+        "tests/unit/jobs/test_sweep.py::test_nothing_is_deleted_that_is_announced_still",
+    ),
+    guard(
+        "the audit is deleted by retention alone, in the schema",
+        "jobs/postgres/migrations/versions/0002_retention_and_plans.py",
+        "CREATE TRIGGER move_is_kept BEFORE DELETE ON move\n"
+        "    FOR EACH ROW EXECUTE FUNCTION move_is_kept();\n",
+        "",
+        f"{SWEEP_TESTS}::test_the_audit_is_deleted_by_retention_alone",
+    ),
+    guard(
+        "a job is replayed once",
+        "jobs/testing/memory_ledger.py",
+        "if holder is None or holder is row:",
+        "if True:",
+        "tests/conformance/test_ledgers.py::TestMemoryLedger"
+        "::test_replaying_twice_gives_the_same_job",
+    ),
+    guard(
+        "a replay takes the key over",
+        "jobs/postgres/replay.py",
+        ".values(superseded=True)",
+        ".values(superseded=False)",
+        f"{LEDGER_TESTS}::test_a_chosen_key_leads_to_the_replay",
+    ),
+    guard(
+        "jobs that back off are not in the way",
+        "jobs/postgres/fair.py",
+        "return and_(state_is(JobState.QUEUED), job.c.not_before.is_(None))",
+        "return state_is(JobState.QUEUED)",
+        "tests/integration/jobs/test_plans.py::test_a_long_queue_is_not_read[claim_next]",
+    ),
+)
+
+GUARDS: Final = (*FENCES, *CLAIMS, *BUDGET, *KEYS, *RECORD, *DISPATCH, *KEPT, *WORKER)
