@@ -31,6 +31,10 @@ up: $(STAMP) ## the whole system on this machine, until Ctrl-C
 test: $(STAMP) ## every test, on embedded servers
 	@$(BIN)/python -m pytest
 
+.PHONY: test-env
+test-env: $(STAMP) ## build, pack, unpack and run the real environment (30 GB of disk, minutes)
+	@$(BIN)/python -m pytest tests/environment
+
 .PHONY: test-compose
 test-compose: $(STAMP) ## every test, on the servers of docker-compose.test.yml
 	docker compose -f docker-compose.test.yml up --detach --wait
@@ -76,6 +80,10 @@ bench-worker: $(STAMP) ## how busy simulated cards are kept (build/bench/worker.
 .PHONY: bench-reconciler
 bench-reconciler: $(STAMP) ## a tick with 100,000 and 300,000 queued jobs (build/bench/reconciler.json)
 	@$(BIN)/python -m benchmarks.reconciler
+
+.PHONY: bench-envpack
+bench-envpack: $(STAMP) ## an environment to its first job, beside conda-pack and pip (build/bench/envpack.json)
+	@$(BIN)/python -m benchmarks.envpack $(ARGS)
 
 .PHONY: bench
 bench: bench-queue bench-worker ## both
