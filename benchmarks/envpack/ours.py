@@ -1,0 +1,105 @@
+"""Our way: pack, sign, release; unpack, check, activate, first job; then what an update costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.envpack import watch
+from benchmarks.envpack.first import first_job
+from tests.conda_prefix import PYTHON
+from tests.machines import Machines, document
+
+Figures = dict[str, float]
+LOADS = "import torch, transformers, diffusers"
+
+
+@dataclass(frozen=True)
+class Layers:
+    env: str
+    app: str
+    model: str
+
+
+class Ours:
+    def __init__(self, site: Machines) -> None:
+        self._site = site
+        self._into = ("--depot", site.depot, "--key", site.key)
+
+    @property
+    def application(self) -> Path:
+        """The one that was unpacked first: every way's job is done by it."""
+        return (self._site.root / "current" / "app").resolve()
+
+    def pack(self) -> tuple[Figures, str]:
+        """Figures, and the digest of the layer."""
+        said, took = self._build("pack", self._site.prefix, *self._into)
+        figures = {
+            "pack_s": took.seconds,
+            "pack_cpu_s": took.cpu_s,
+            "pack_peak_mb": took.peak_mb,
+            "archive_mb": said["archive"]["size"] / 1e6,
+            "packed_mb": said["bytes"] / 1e6,
+        }
+        return figures, str(said["digest"])
+
+    def first_job(self, env: str) -> tuple[Figures, Layers]:
+        """From the archive to a job that is done, on a host that has nothing yet."""
+        app, _ = self._build("app", *self._into)
+        layers = Layers(env, str(app["digest"]), self._model())
+        unpacked, activated = self._bring(self._released(layers))
+        job = first_job(self._site.root / "env" / env / "bin" / PYTHON, self.application)
+        figures = {
+            "unpack_s": unpacked.seconds,
+            "activate_s": activated.seconds,
+            "job_s": job.seconds,
+            "first_job_s": (unpacked + activated + job).seconds,
+            "first_job_cpu_s": (unpacked + activated + job).cpu_s,
+            "unpack_peak_mb": unpacked.peak_mb,
+        }
+        return figures, layers
+
+    def update(self, layers: Layers) -> Figures:
+        """Only the application is another one; its delta is what a host fetches."""
+        settings = self._site.folder / "build" / "settings.env"
+        settings.write_text("PACKSHOT_PROVIDER=another\n", "utf-8")
+        said, packed = self._build("app", "--settings", settings, *self._into)
+        app = str(said["digest"])
+        _, pressed = self._build("delta", app, "--base", layers.app, *self._into)
+        unpacked, activated = self._bring(self._released(Layers(layers.env, app, layers.model)))
+        python = self._site.root / "env" / layers.env / "bin" / PYTHON
+        return {
+            "app_update_mb": document(unpacked.out)["fetched"] / 1e6,
+            "app_whole_mb": said["archive"]["size"] / 1e6,
+            "app_pack_s": (packed + pressed).seconds,
+            "app_update_s": (unpacked + activated).seconds,
+            "restart_imports_s": watch.run(python, "-B", "-c", LOADS).seconds,
+        }
+
+    def delta(self, env: str, base: str) -> Figures:
+        said, took = self._build("delta", env, "--base", base, *self._into)
+        return {
+            "delta_mb": said["size"] / 1e6,
+            "delta_share": said["share"],
+            "delta_s": took.seconds,
+        }
+
+    def _model(self) -> str:
+        """One small file: weights are not what is measured."""
+        folder = self._site.folder / "build" / "weights"
+        folder.mkdir()
+        (folder / "model_index.json").write_text("{}\n", "utf-8")
+        return str(self._build("model", "add", folder, *self._into)[0]["digest"])
+
+    def _released(self, layers: Layers) -> str:
+        kinds = {"env": layers.env, "app": layers.app, "model": layers.model}
+        return str(self._site.release(kinds)["digest"])
+
+    def _build(self, *words: str | Path) -> tuple[dict[str, Any], watch.Took]:
+        took = watch.run(*self._site.to_build(*words))
+        return document(took.out), took
+
+    def _bring(self, release: str) -> tuple[watch.Took, watch.Took]:
+        unpacked = watch.run(*self._site.on_host(*self._site.of_unpack(release)))
+        return unpacked, watch.run(*self._site.on_host("activate", release))
