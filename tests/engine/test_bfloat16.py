@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import QwenImageEditPlusPipeline
+from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as library
 from PIL import Image
 
 from jobs.model import EditRequest
@@ -73,3 +74,23 @@ def test_in_bfloat16_it_is_the_same_picture_to_rounding(
     )
 
     assert np.abs(exact - rounded).mean() < 1  # of 255; another seed moves it by 2.6
+
+
+def test_noise_is_drawn_in_float32_and_rounded(
+    folder: Path, ask: Ask, product: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Versions of torch draw other bfloat16 numbers from one seed."""
+    drawn: list[torch.dtype] = []
+    plain = library.randn_tensor
+
+    def note(shape: object, *, dtype: torch.dtype, **choices: object) -> torch.Tensor:
+        drawn.append(dtype)
+        noise: torch.Tensor = plain(shape, dtype=dtype, **choices)
+        return noise
+
+    monkeypatch.setattr(library, "randn_tensor", note)
+    engine = engine_in_bfloat16(folder, Load())
+    engine.edit([product], ask(steps=2), seed=1, on_step=lambda *_: None)
+
+    assert drawn == [torch.float32]
+    assert library.randn_tensor is note  # put back

@@ -38,6 +38,7 @@ def encoder_without_types(self: object, input_ids: object, **_: object) -> None:
         (library, "CONDITION_IMAGE_SIZE", 1, "CONDITION_IMAGE_SIZE is 1, not 147456"),
         (library, "calculate_dimensions", dimensions_of_another_kind, "calculate_dimensions"),
         (library, "calculate_dimensions", None, "calculate_dimensions"),
+        (library, "randn_tensor", None, "draws its noise without randn_tensor"),
         (
             library.QwenImageEditPlusPipeline,
             "__call__",

@@ -24,7 +24,7 @@ from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.offer import Offer
 from worker.engine.diffusers.pipeline import change_part, make_ready
 from worker.engine.diffusers.placement import GIB
-from worker.engine.diffusers.repairs import pass_token_types, picture_areas
+from worker.engine.diffusers.repairs import noise_of_the_seed, pass_token_types, picture_areas
 from worker.engine.tiny.networks import SCHEDULER
 
 INSTRUCTION: Final = "Replace the background with plain white and leave the product as it is."
@@ -90,8 +90,9 @@ def baseline(setting: Setting, built: Built, case: Case) -> tuple[Row, Image.Ima
     """Called as the model's own page does it, with the steps of ``case``."""
 
     def call(steps: int) -> Image.Image:
-        row = setting.architecture.row
-        with picture_areas(built.pipeline, row), torch.inference_mode():
+        areas = picture_areas(built.pipeline, setting.architecture.row)
+        # The engine's noise: else the two pictures could be of two seeds.
+        with areas, noise_of_the_seed(built.pipeline), torch.inference_mode():
             made: Image.Image = built.pipeline(
                 image=setting.sources(),
                 prompt=INSTRUCTION,

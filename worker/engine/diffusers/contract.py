@@ -100,6 +100,8 @@ def _call(pipeline: Any, row: ModelRow) -> Iterator[str]:  # noqa: ANN401
     missing = wanted - set(inspect.signature(type(pipeline).__call__).parameters)
     if missing:
         yield f"{name} takes no {', '.join(sorted(missing))}"
+    if getattr(sys.modules[type(pipeline).__module__], "randn_tensor", None) is None:
+        yield f"{name}'s module draws its noise without randn_tensor"
     for method in ("maybe_free_model_hooks", "interrupt"):
         if not hasattr(type(pipeline), method):
             yield f"{name} has no {method}"

@@ -6,7 +6,7 @@ import gc
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -27,7 +27,7 @@ from worker.engine.diffusers.pipeline import Report, load_pipeline
 from worker.engine.diffusers.placement import AUTO, Placed, Placement, choose
 from worker.engine.diffusers.placing import free_gib, place
 from worker.engine.diffusers.profiles import Profile
-from worker.engine.diffusers.repairs import picture_areas
+from worker.engine.diffusers.repairs import noise_of_the_seed, picture_areas
 from worker.engine.diffusers.revision import folder_revision
 from worker.engine.diffusers.sizes import plan_output
 
@@ -239,8 +239,11 @@ class DiffusersEngine:
         return failure
 
     def _run(self, call: _Call) -> Image.Image:
-        asking = self._phases.asking(call.ask)
-        with self._compiling(), picture_areas(self._pipeline, self._row), asking:
+        with ExitStack() as during:
+            during.enter_context(self._compiling())
+            during.enter_context(picture_areas(self._pipeline, self._row))
+            during.enter_context(noise_of_the_seed(self._pipeline))
+            during.enter_context(self._phases.asking(call.ask))
             try:
                 picture: Image.Image = self._pipeline(**call.arguments(self._row)).images[0]
             except BaseException:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -20,8 +20,8 @@ from worker.engine.diffusers.models import MEGAPIXEL, ModelRow
 IMAGE_TOKEN: Final = 1  # the type of an image's tokens in Qwen2.5-VL; text is 0
 LIBRARY_CONDITION_AREA: Final = 384 * 384  # what the library asks its own function for
 
-#: The areas are the library's module's, so they are the whole process's.
-_areas_lock = threading.Lock()
+#: What a library's module holds is the whole process's.
+_modules_lock = threading.RLock()
 
 
 def pass_token_types(text_encoder: Any) -> None:  # noqa: ANN401 - untyped library
@@ -80,19 +80,44 @@ def picture_areas(pipeline: object, row: ModelRow) -> Iterator[None]:
     if not row.sees_pictures:
         yield
         return
-    module: Any = sys.modules[type(pipeline).__module__]
     areas = {MEGAPIXEL: row.vae_area, LIBRARY_CONDITION_AREA: row.condition_area}
-    with _areas_lock:
-        plain = module.calculate_dimensions
 
-        def calculate_dimensions(target_area: int, ratio: float) -> Any:  # noqa: ANN401
-            return plain(areas[target_area], ratio)
+    def to_ours(plain: Any) -> Any:  # noqa: ANN401 - the library's function
+        return lambda target_area, ratio: plain(areas[target_area], ratio)
 
-        module.calculate_dimensions = calculate_dimensions
+    with _changed(pipeline, "calculate_dimensions", to_ours):
+        yield
+
+
+@contextmanager
+def noise_of_the_seed(pipeline: object) -> Iterator[None]:
+    """Have the pipeline's module draw noise in float32 and round it, for the time of a call.
+
+    torch 2.11 draws bfloat16 from other numbers than float32, 2.14 from the same: a seed would
+    be another picture after an upgrade.
+    """
+
+    def in_float32(plain: Any) -> Any:  # noqa: ANN401 - the library's function
+        def draw(shape: Any, *, dtype: torch.dtype, **choices: Any) -> torch.Tensor:  # noqa: ANN401
+            noise: torch.Tensor = plain(shape, dtype=torch.float32, **choices)
+            return noise.to(dtype)
+
+        return draw
+
+    with _changed(pipeline, "randn_tensor", in_float32):
+        yield
+
+
+@contextmanager
+def _changed(pipeline: object, name: str, change: Callable[[Any], Any]) -> Iterator[None]:
+    module = sys.modules[type(pipeline).__module__]
+    with _modules_lock:
+        plain = getattr(module, name)
+        setattr(module, name, change(plain))
         try:
             yield
         finally:
-            module.calculate_dimensions = plain
+            setattr(module, name, plain)
 
 
 def template_tokens(pipeline: Any, row: ModelRow, text: str) -> int:  # noqa: ANN401
