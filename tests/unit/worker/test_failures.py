@@ -21,6 +21,7 @@ MEANING = {
     errors.IdempotencyConflict: TRANSIENT,
     errors.ModelNotServed: TRANSIENT,
     errors.JobNotFound: TRANSIENT,
+    errors.NotReplayable: TRANSIENT,
     errors.NoResult: TRANSIENT,
     errors.Timeout: TRANSIENT,
     errors.BadSettings: TRANSIENT,
