@@ -303,7 +303,7 @@ WORKER: Final = (
         "worker/held.py",
         "        self.steps_done, self.steps_total = done, total\n        self.check()\n",
         "        self.steps_done, self.steps_total = done, total\n",
-        f"{RUNNER_TESTS}::test_a_cancel_is_obeyed_within_a_step",
+        "tests/unit/worker/test_runner_orders.py::test_a_cancel_is_obeyed_within_a_step",
     ),
     guard(
         "a broken card takes no other job",
