@@ -10,6 +10,7 @@ from pathlib import Path
 from shutil import copytree
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -229,3 +230,20 @@ def test_one_line_tells_what_was_loaded_and_what_it_took(
         part = facts["parts"][name]
         assert part["seconds"] >= 0
         assert part["host_peak_mib"] > part["mib"]
+
+
+def kernels(engine: DiffusersEngine) -> set[str]:
+    blocks = engine._pipeline.transformer.transformer_blocks  # noqa: SLF001
+    return {block.attn.processor._attention_backend.value for block in blocks}  # noqa: SLF001
+
+
+def test_a_kernel_of_attention_is_one_loads_own(
+    random_folder: Path, ask: Ask, product: Image.Image
+) -> None:
+    """diffusers keeps the last one for the whole process."""
+    other = load(random_folder, loaded_so(Load(group="other", attention="_native_math")))
+    plain = load(random_folder, TINY)
+
+    assert (kernels(other), kernels(plain)) == ({"_native_math"}, {"native"})
+    one, two = (np.frombuffer(made(engine, ask, product), np.uint8) for engine in (other, plain))
+    assert np.abs(one.astype(int) - two).max() <= 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import resource
 import time
 from dataclasses import dataclass, field
@@ -213,7 +214,20 @@ def _change_transformer(
         to_fp8(transformer, device)
     if load.compiled and device != "cpu":
         compile_blocks(transformer, autotuned=load.autotuned)
-    if load.attention != "native":
-        transformer.set_attention_backend(load.attention)
+    _use_attention(transformer, load.attention)
     if load.step_cache is not None:
         transformer.enable_cache(diffusers.FirstBlockCacheConfig(threshold=load.step_cache))
+
+
+def _use_attention(transformer: Any, kernel: str) -> None:  # noqa: ANN401
+    """Said even where it is the usual one.
+
+    Who says nothing gets what was said last in this process, for whatever model, or in
+    ``DIFFUSERS_ATTN_BACKEND``.
+    """
+    chatter = logging.getLogger("diffusers.models.modeling_utils")
+    was, chatter.disabled = chatter.disabled, True  # "experimental", at each start
+    try:
+        transformer.set_attention_backend(kernel)
+    finally:
+        chatter.disabled = was
