@@ -127,3 +127,21 @@ def test_warm_up_shows_the_corners() -> None:
         Shape(pictures=1, size="512x512"),
         Shape(pictures=1, size="1536x1536"),
     )
+
+
+@pytest.mark.parametrize(
+    ("autotuned", "mode"), [(False, {}), (True, {"mode": "max-autotune-no-cudagraphs"})]
+)
+def test_only_autotuned_code_is_timed_against_the_librarys(
+    *, autotuned: bool, mode: dict[str, str]
+) -> None:
+    """Without graphs of CUDA: one would hold one length of sequence."""
+    asked: list[dict[str, Any]] = []
+
+    class Transformer(torch.nn.Module):
+        def compile_repeated_blocks(self, **choices: object) -> None:
+            asked.append(choices)
+
+    compile_blocks(Transformer(), autotuned=autotuned)
+
+    assert asked == [{"dynamic": True, "backend": "inductor", **mode}]
