@@ -63,6 +63,11 @@ RULES: Final = (
         "for building against a library; Triton and inductor need headers only, which stay",
     ),
     _rule(
+        "operator-headers",
+        rf"{_SITE}torch/include/ATen/ops/",
+        "one for each of torch's operators, for C++ extensions; what inductor includes has none",
+    ),
+    _rule(
         "cuda-headers",
         rf"{_SITE}nvidia/[^/]+/(.+/)?include/",
         "for nvcc, which no environment here has; Triton brings its own",
