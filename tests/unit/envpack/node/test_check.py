@@ -66,6 +66,14 @@ def test_a_build_for_the_cpu_skips_what_asks_for_a_card(host: Host, depot: TestD
     assert findings["kernels"].text == "built for the CPU"
 
 
+def test_a_quick_check_loads_no_module(host: Host, depot: TestDepot) -> None:
+    release = depot.release(env=depot.layer("env", content(imports=["torch"])))
+    unpacked(host, depot, release)
+
+    assert again(host, release)["imports"].text.endswith("loaded: torch")
+    assert "nothing, to be quick" in again(host, release, quick=True)["imports"].text
+
+
 @pytest.mark.parametrize(("needs_card", "state"), [(False, "skipped"), (True, "failed")])
 def test_a_host_without_a_card_says_so(
     host: Host,
