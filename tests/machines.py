@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from envpack.pack.node_file import node_file
+from envpack.pack.project import build_wheel
 from tests.conda_prefix import make_channel, make_prefix
 
 NOBODY: Final = 65534
@@ -111,6 +113,22 @@ def machines(*, another_user: bool) -> Iterator[Machines]:
         yield made
     finally:
         shutil.rmtree(folder)
+
+
+def changed_wheel(scratch: Path, member: str, old: bytes, new: bytes) -> Path:
+    """Of what is committed, but for one string of one module."""
+    scratch.mkdir(exist_ok=True)
+    wheel = build_wheel(PROJECT, scratch)
+    changed = scratch / "changed" / wheel.name
+    changed.parent.mkdir()
+    with zipfile.ZipFile(wheel) as before, zipfile.ZipFile(changed, "w") as after:
+        for one in before.infolist():
+            content = before.read(one)
+            if one.filename == member:
+                assert content.count(old), f"{member} no longer holds {old!r}"
+                content = content.replace(old, new)
+            after.writestr(one, content)
+    return changed
 
 
 def as_user(user: int | None) -> dict[str, Any]:

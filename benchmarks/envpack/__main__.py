@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--index", help=f"one more index, that has {environment.TORCH}")
     chosen = parser.parse_args()
     with machines(another_user=False) as site:
-        figures = {key: round(one, 3) for key, one in measured(site, chosen.index).items()}
+        figures = {key: round(one, 4) for key, one in measured(site, chosen.index).items()}
     path = results.write("envpack", figures)
     results.show("environment to first job", ["", "measured"], [list(p) for p in figures.items()])
     for line in judged(figures):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from benchmarks.envpack import watch
 from benchmarks.envpack.first import first_job
 from tests.conda_prefix import PYTHON
-from tests.machines import Machines, document
+from tests.machines import Machines, changed_wheel, document
 
 Figures = dict[str, float]
-LOADS = "import torch, transformers, diffusers"
+#: As most updates are: a line of one module.
+CHANGE: Final = ("worker/settings.py", b'"Packshot"', b'"Another studio"')
+LOADS: Final = "import torch, transformers, diffusers"
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,9 @@ class Ours:
         return figures, layers
 
     def update(self, layers: Layers) -> Figures:
-        """Only the application is another one; its delta is what a host fetches."""
-        settings = self._site.folder / "build" / "settings.env"
-        settings.write_text("PACKSHOT_PROVIDER=another\n", "utf-8")
-        said, packed = self._build("app", "--settings", settings, *self._into)
+        """One module of the application is another one; its delta is what a host fetches."""
+        wheel = changed_wheel(self._site.folder / "build" / "changes", *CHANGE)
+        said, packed = self._build("app", "--wheel", wheel, *self._into)
         app = str(said["digest"])
         _, pressed = self._build("delta", app, "--base", layers.app, *self._into)
         unpacked, activated = self._bring(self._released(Layers(layers.env, app, layers.model)))
