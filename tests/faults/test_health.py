@@ -56,14 +56,18 @@ def test_a_draining_worker_is_not_ready(scene: Scene, port: int) -> None:
 
 
 def test_a_worker_with_a_hung_card_says_so_while_it_ends(scene: Scene, port: int) -> None:
-    scene.environment["PACKSHOT_CARD_TIMEOUT"] = "1"
+    scene.environment["PACKSHOT_CARD_TIMEOUT"] = "3"
     scene.worker(step_seconds=0.1)
-    scene.submit("wait for me [hang]")
+    scene.eventually_running(scene.submit("wait for me [hang]").id)
 
     def said() -> bool:
-        return "the card made no step for 1 s" in ask(port, "/livez")["problems"]
+        return "the card made no step for 3 s" in ask(port, "/livez")["problems"]
 
-    eventually(said)
+    scene.servers.postgres.pause()  # its last words wait for the ledger; else it is gone at once
+    try:
+        eventually(said)
+    finally:
+        scene.servers.postgres.resume()
 
 
 def test_the_command_asks_for_people_and_supervisors(scene: Scene, port: int) -> None:
