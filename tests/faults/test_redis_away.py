@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,7 +11,9 @@ from time import monotonic
 import pytest
 import redis
 
+from jobs.celery_dispatch import TURN_TIMEOUT
 from jobs.model import Job
+from jobs.reconciler import Reconciler
 from jobs.states import JobState
 from standalone.servers import Servers
 from tests.faults.scene import Scene
@@ -76,13 +79,20 @@ def test_jobs_are_dispatched_once_redis_is_back(scene: Scene) -> None:
 
 
 def test_an_emptied_redis_loses_nothing(scene: Scene) -> None:
-    scene.worker().end()  # so that the model is known, and nobody works yet
+    worker = scene.worker()
+    worker.signal(signal.SIGSTOP)  # alive for half a minute yet, but it takes nothing
     jobs = [scene.submit(f"lost {number}") for number in range(8)]
     dispatcher = scene.services.dispatcher
-    eventually(lambda: len(dispatcher.waiting(jobs[0].queue)) > 0)
+    reconciler = Reconciler(ledger=scene.services.ledger, dispatcher=dispatcher)
+
+    def dispatched() -> bool:
+        reconciler.fill(jobs[0].queue)  # the worker may have been stopped in its turn
+        return len(dispatcher.waiting(jobs[0].queue)) > 0
+
+    eventually(dispatched, within=2 * timedelta(seconds=TURN_TIMEOUT))
     redis.Redis.from_url(scene.servers.redis.url).flushall()
 
-    scene.worker()
+    worker.signal(signal.SIGCONT)
     done = scene.client.wait_all([job.id for job in jobs], timeout=SOON)
 
     assert {job.state for job in done} == {JobState.SUCCEEDED}
