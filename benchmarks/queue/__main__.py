@@ -61,11 +61,6 @@ def _others(running: Servers) -> dict[str, str]:
     }
 
 
-def _packshot(environment: Mapping[str, str]) -> Side:
-    ours = {name: url for name, url in environment.items() if name.startswith("PACKSHOT_")}
-    return Packshot(ours)
-
-
 def _celery(environment: Mapping[str, str]) -> Side:
     from benchmarks.queue.raw_celery import RawCelery  # noqa: PLC0415 - only if asked for
 
@@ -85,7 +80,7 @@ def _procrastinate(environment: Mapping[str, str]) -> Side:
 
 
 SIDES: Final[Mapping[str, Callable[[Mapping[str, str]], Side]]] = {
-    "packshot": _packshot,
+    "packshot": Packshot,
     "celery": _celery,
     "rq": _rq,
     "procrastinate": _procrastinate,

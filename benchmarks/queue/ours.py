@@ -14,22 +14,20 @@ from dataclasses import replace
 from io import BytesIO
 from itertools import count
 from typing import Any, Final, cast
-from uuid import uuid4
 
 from PIL import Image
 
 from benchmarks.queue.sides import module
+from benchmarks.system import prepared
 from jobs.connect import connect
 from jobs.ledger import JobFilter
 from jobs.log import set_up
-from jobs.model import DEFAULT_TENANT, WorkerInfo, input_key
-from jobs.settings import ProducerSettings
+from jobs.model import DEFAULT_TENANT, input_key
 from jobs.states import JobState
 from jobs.testing.memory_artifacts import MemoryArtifacts
-from producer.bootstrap import connect as connect_client
 from producer.client import Edit
 from producer.inputs import Picture
-from worker.engine.fake import FAKE_MODEL, FakeEngine
+from worker.engine.fake import FakeEngine
 from worker.process import WorkerProcess
 from worker.settings import WorkerSettings
 
@@ -41,14 +39,8 @@ class Packshot:
     name = ""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        fields = {name.removeprefix("PACKSHOT_").lower(): url for name, url in environment.items()}
-        settings = ProducerSettings.model_validate(fields)
-        services = connect(settings)
-        services.init()
-        nobody = WorkerInfo(id=uuid4(), holder="nobody", card="cpu:0", model=FAKE_MODEL)
-        services.ledger.register(nobody)  # its model is known; it will not work
+        services, self._client = prepared(environment)
         services.close()
-        self._client = connect_client(settings)
         self._numbers = count()
         self._picture = Picture(name="nothing.png", data=nothing())
 

@@ -12,27 +12,23 @@ from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import numpy as np
 from PIL import Image
 from sqlalchemy import select
 
 from benchmarks.queue.sides import module, running
+from benchmarks.system import NOBODY, prepared
 from benchmarks.worker.card import wait
-from jobs.connect import connect
 from jobs.ledger import JobFilter
-from jobs.model import DEFAULT_TENANT, OutputFormat, WorkerInfo, input_key
+from jobs.model import DEFAULT_TENANT, OutputFormat, input_key
 from jobs.postgres.tables import is_alive, worker
-from jobs.settings import ProducerSettings
 from jobs.states import JobState
-from producer.bootstrap import connect as connect_client
 from producer.client import Edit
 from producer.inputs import Picture
-from worker.engine.fake import FAKE_MODEL
 
 PIXELS: Final = (1152, 864)  # one megapixel
-NOBODY: Final = "nobody"  # makes the model known, and never works
 READY: Final = 60.0  # seconds that a worker may take to start
 _NUMBERS: Final = count()
 
@@ -75,17 +71,7 @@ class Scene:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = dict(environment)
-        fields = {
-            name.removeprefix("PACKSHOT_").lower(): url
-            for name, url in environment.items()
-            if name.startswith("PACKSHOT_")
-        }
-        settings = ProducerSettings.model_validate(fields)
-        self.services = connect(settings)
-        self.services.init()
-        nobody = WorkerInfo(id=uuid4(), holder=NOBODY, card="cpu:0", model=FAKE_MODEL)
-        self.services.ledger.register(nobody)
-        self.client = connect_client(settings)
+        self.services, self.client = prepared(environment)
         self._photograph = Picture(name="photograph.jpg", data=photograph())
 
     def submit(self, jobs: int, output_format: OutputFormat = OutputFormat.PNG) -> None:
