@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import redis
 from PIL import Image
 
 from jobs.connect import Services, connect
@@ -106,6 +107,8 @@ PICTURE = _picture()
 
 @contextmanager
 def scene_on(servers: Servers, folder: Path) -> Iterator[Scene]:
+    # A worker that was killed before it could acknowledge leaves its message there for a day.
+    redis.Redis.from_url(servers.redis.url).flushall()
     with fresh_database(servers.postgres.url) as database_url:
         environment = {
             **servers.environment(),
