@@ -23,7 +23,8 @@ from producer import Edit as Wanted
 from standalone.process import remove_tree
 from standalone.report import Edit, write_report
 from standalone.system import Plan, System
-from worker.engine.tiny.phrases import Language, plain_instruction
+from worker.engine.tiny.language import Language
+from worker.engine.tiny.phrases import plain_instruction
 from worker.engine.tiny.samples import Sample, sample_products
 
 SEED: Final = 20_251

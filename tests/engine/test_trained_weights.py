@@ -11,7 +11,8 @@ from PIL import Image
 from jobs.model import EditRequest
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.tiny.judge import judge
-from worker.engine.tiny.phrases import Language, instruction
+from worker.engine.tiny.language import Language
+from worker.engine.tiny.phrases import instruction
 from worker.engine.tiny.samples import sample_products
 from worker.engine.tiny.scenes import Scene
 from worker.engine.tiny.states import EditKind

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from worker.engine.tiny.training.autoencoder import Autoencoder, How
 from worker.engine.tiny.training.editor import Editor, Plan
 from worker.engine.tiny.training.run import Limits
 from worker.engine.tiny.training.shards import Library, Writer
-from worker.engine.tiny.training.stages import Stages
+from worker.engine.tiny.training.stages import Pace, Stages
 from worker.engine.tiny.training.stills import for_stills
 
 pytestmark = pytest.mark.engine
@@ -175,22 +176,72 @@ def test_an_export_loads_and_edits(toy: Toy, tmp_path: Path) -> None:
     assert np.asarray(picture).std() > 0
 
 
+def test_a_training_begins_with_what_an_exported_folder_has_learnt(
+    toy: Toy, tmp_path: Path
+) -> None:
+    learnt = editor(toy)
+    losses(learnt, toy, 6)
+    learnt.export(tmp_path / "out")
+    stages = Stages(folder=tmp_path / "new", how=TOY, sizes=LEAST)
+    stages.begin(tmp_path / "out")
+    stages.export(tmp_path / "again")
+
+    state = torch.load(tmp_path / "new" / "editor.pt", weights_only=True)
+    assert state["samples"] == 0
+    for name in ("transformer/diffusion_pytorch_model", "text_encoder/model"):
+        one, other = (tmp_path / place / f"{name}.safetensors" for place in ("out", "again"))
+        assert one.read_bytes() == other.read_bytes()
+    for name in ("vae/config.json", "tokenizer/tokenizer.json"):
+        assert (tmp_path / "out" / name).read_text() == (tmp_path / "new" / name).read_text()
+    with pytest.raises(FileExistsError, match="a training has begun"):
+        stages.begin(tmp_path / "out")
+
+
+def test_a_folder_of_other_sizes_begins_nothing(toy: Toy, tmp_path: Path) -> None:
+    editor(toy).export(tmp_path / "out")
+    wider = Stages(folder=tmp_path / "new", how=TOY, sizes=replace(LEAST, width=128))
+
+    with pytest.raises(ValueError, match="is of other sizes"):
+        wider.begin(tmp_path / "out")
+    assert not (tmp_path / "new" / "editor.pt").exists()
+
+
 def test_a_cooldown_works_on_a_copy_and_goes_on_where_it_was_interrupted(
     tmp_path: Path,
 ) -> None:
     stages = Stages(folder=tmp_path, how=TOY, sizes=LEAST, families=1)
     assert stages.vae(2 * BATCH, minutes=None, batch=BATCH)
     stages.data(1)
-    stages.train(minutes=1e-9, batch=BATCH)
+    pace = Pace(batch=BATCH)
+    stages.train(pace, minutes=1e-9)
     trained = (tmp_path / "editor.pt").read_bytes()
-    stages.cool(2 * BATCH, minutes=1e-9, batch=BATCH)
-    stages.cool(2 * BATCH, minutes=None, batch=BATCH)
+    stages.cool(2 * BATCH, pace, minutes=1e-9)
+    stages.cool(2 * BATCH, pace, minutes=None)
     cooled = tmp_path / f"cooled-0-{2 * BATCH}.pt"
     stages.export(tmp_path / "out", cooled)
 
     assert (tmp_path / "editor.pt").read_bytes() == trained
     assert torch.load(cooled, weights_only=True)["samples"] == 2 * BATCH
     assert (tmp_path / "out" / "model_index.json").is_file()
+
+
+def test_rewording_a_shard_changes_its_instructions_alone(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = writer(toy.folder)
+    before = made.write("reworded", seed=1_000_000, families=2)
+    arrays = {path.name: np.load(path) for path in before.iterdir()}
+    made.reword("reworded", seed=1_000_000)
+    same = {path.name: np.load(path) for path in before.iterdir()}
+    monkeypatch.setattr("worker.engine.tiny.training.shards.SLIPS", 1)
+    made.reword("reworded", seed=1_000_000)
+    other = {path.name: np.load(path) for path in before.iterdir()}
+
+    def changed(one: dict[str, Any], two: dict[str, Any]) -> set[str]:
+        return {name for name in arrays if not np.array_equal(one[name], two[name])}
+
+    assert changed(arrays, same) == set()
+    assert changed(arrays, other) == {"ids.npy", "lengths.npy"}
 
 
 def test_a_shard_is_made_once_and_equal_seeds_make_equal_ones(toy: Toy) -> None:

@@ -2,7 +2,8 @@
 
     palette, outlines   colours, and the shapes of products and logos
     scenes, drawing     a product in a state; its picture and the exact target of an edit
-    phrases             instructions in English and Chinese
+    english, chinese    how an edit is worded, and what things are called
+    phrases             instructions made of them
     samples             good-looking cases for a demonstration
     judge               whether a picture is the edit that was asked for
     tokenizer           a byte-level BPE in which the pipeline's fixed prefix has 64 tokens

@@ -12,10 +12,10 @@ from PIL import Image
 from jobs.model import EditRequest
 from worker.engine.base import Engine
 from worker.engine.tiny.judge import Verdict, judge
+from worker.engine.tiny.language import Language
 from worker.engine.tiny.phrases import instruction
 from worker.engine.tiny.scenes import Scene
 from worker.engine.tiny.states import Edit, EditKind
-from worker.engine.tiny.wordings import Language
 
 #: What is trained on is drawn from seeds that begin with this number or a larger one.
 TRAINED_SEEDS: Final = 1_000_000

@@ -30,8 +30,8 @@ def _colour(rgb: tuple[int, int, int], english: str, chinese: str) -> Colour:
 
 
 _COLOURS: Final = (
-    _colour((255, 255, 255), "white|pure white", "白色|纯白色"),
-    _colour((24, 24, 26), "black", "黑色"),
+    _colour((255, 255, 255), "white|pure white|plain white", "白色|纯白色"),
+    _colour((24, 24, 26), "black", "黑色|纯黑色"),
     _colour((140, 142, 146), "gray|grey", "灰色"),
     _colour((208, 32, 38), "red", "红色"),
     _colour((240, 130, 28), "orange", "橙色|橘色"),
@@ -40,7 +40,7 @@ _COLOURS: Final = (
     _colour((36, 88, 200), "blue", "蓝色"),
     _colour((126, 58, 172), "purple|violet", "紫色"),
     _colour((244, 146, 186), "pink", "粉色|粉红色"),
-    _colour((122, 78, 46), "brown", "棕色|咖啡色"),
+    _colour((122, 78, 46), "brown", "棕色|咖啡色|褐色"),
 )
 PALETTE: Final = {colour.name: colour for colour in _COLOURS}
 

@@ -8,12 +8,12 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from worker.engine.tiny.language import Language
 from worker.engine.tiny.outlines import Product
 from worker.engine.tiny.palette import PALETTE
 from worker.engine.tiny.phrases import plain_instruction
 from worker.engine.tiny.scenes import USUAL_SIDE, Scene
 from worker.engine.tiny.states import Edit, EditKind
-from worker.engine.tiny.wordings import Language
 
 _KINDS: Final = (EditKind.BACKGROUND, EditKind.RECOLOUR, EditKind.REMOVE_LOGO)
 _LANGUAGES: Final = (Language.ENGLISH, Language.CHINESE)

@@ -15,16 +15,11 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from transformers import Qwen2Tokenizer
 
-from worker.engine.tiny.outlines import Product
-from worker.engine.tiny.phrases import (
-    ANY_PRODUCT,
-    LOGO_WORDS,
-    PALETTE_WORDS,
-    PRODUCT_WORDS,
-    instruction,
-)
+from worker.engine.tiny.chinese import CHINESE
+from worker.engine.tiny.language import Language, words
+from worker.engine.tiny.palette import PALETTE
+from worker.engine.tiny.phrases import instruction
 from worker.engine.tiny.scenes import Scene
-from worker.engine.tiny.wordings import CHINESE_WORDS, Language
 
 #: From diffusers' pipeline_qwenimage_edit_plus.py, which keeps it inside its constructor.
 TEMPLATE: Final = (
@@ -51,6 +46,15 @@ SPECIALS: Final = (
 _WORDS: Final = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+#: What trained wordings are made of, beside the names of colours and things: the tokenizer
+#: makes each of them one token.  Words of unseen wordings are left out: nothing would be
+#: learnt of such a token.
+CHINESE_WORDS: Final = words(
+    "背景|颜色|标志|图案|换成|改为|改成|变成|变为|替换为|设为|设置成|涂成|染成|后面|放在|去掉|去除|"
+    "删除|删掉|移除|清除|擦除|擦掉|不要|没有|不带|添加|加上|加一个|印上|装饰|一个|我想要|我要|要有|"
+    "使用|同样的|其他|保持|不变|谢谢|改变|部分|上的|把|将|请|给|用|在|上|的|要|让|加|印|画|带|为|配|"
+    "有|换|做|纯|个|，|。|："
 )
 VOCABULARY: Final = 1_000  # tokens at most, before the special ones
 _INSTRUCTIONS: Final = 2_000
@@ -114,10 +118,7 @@ def _corpus(seed: int) -> Iterator[str]:
 
 def _chinese_words() -> Iterator[str]:
     yield from CHINESE_WORDS
-    yield from ANY_PRODUCT[Language.CHINESE]
-    for words in PALETTE_WORDS[Language.CHINESE].values():
-        yield from words
-    for words in LOGO_WORDS[Language.CHINESE].values():
-        yield from words
-    for product in Product:
-        yield from PRODUCT_WORDS[Language.CHINESE][product]
+    yield from CHINESE.any_product
+    named = (*CHINESE.products.values(), *CHINESE.logos.values())
+    for names in (*(colour.chinese for colour in PALETTE.values()), *named):
+        yield from names

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from worker.engine.tiny.judge import judge
+from worker.engine.tiny.language import Language
 from worker.engine.tiny.outlines import Product
-from worker.engine.tiny.phrases import Language, instruction
+from worker.engine.tiny.phrases import instruction
 from worker.engine.tiny.samples import sample_products
 from worker.engine.tiny.scenes import Scene
 from worker.engine.tiny.states import Edit, EditKind

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from worker.engine.tiny.cases import TRAINED_SEEDS, held_out_cases
-from worker.engine.tiny.states import EditKind
+from worker.engine.tiny.language import Language, Words
+from worker.engine.tiny.palette import PALETTE
+from worker.engine.tiny.phrases import SPEECHES, instruction
+from worker.engine.tiny.scenes import Scene
+from worker.engine.tiny.states import Edit, EditKind
 from worker.engine.tiny.training.families import PICTURES, Family
-from worker.engine.tiny.wordings import TEMPLATES, UNSEEN_TEMPLATES, Language
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +49,48 @@ def test_an_edit_asks_for_no_colour_that_would_hide_it(families: list[Family]) -
                 assert pair.edit.colour not in {state.background.colour, state.logo_colour}
 
 
+def sentences(language: Language, templates: Words) -> set[str]:
+    """With every name of background and logo, and every opening and urging."""
+    speech = SPEECHES[language]
+    said = {
+        re.sub(r"[{} ]|logo_colour", "", one.replace("{ground}", ground).replace("{mark}", mark))
+        for one in templates
+        for ground in set(speech.grounds)
+        for mark in set(speech.marks)
+    }
+    before = {
+        re.sub(" ", "", opening + urging)
+        for opening in speech.openings
+        for urging in speech.urgings
+    }
+    return {(opening + text).lower() for opening in before for text in said}
+
+
 @pytest.mark.parametrize("language", Language)
 @pytest.mark.parametrize("kind", EditKind)
 def test_unseen_wordings_are_no_seen_ones(language: Language, kind: EditKind) -> None:
-    seen, unseen = (every[language][kind] for every in (TEMPLATES, UNSEEN_TEMPLATES))
+    speech = SPEECHES[language]
+    seen, unseen = speech.templates[kind], speech.unseen_templates[kind]
 
-    assert not set(seen) & set(unseen)
-    assert len(set(seen)) == len(seen) >= 24
-    assert len(set(unseen)) == len(unseen) >= 5
+    assert not sentences(language, seen) & sentences(language, unseen)
+    assert len(set(seen)) == len(seen) >= 45
+    assert len(set(unseen)) == len(unseen) >= 12
+
+
+@pytest.mark.parametrize("language", Language)
+def test_a_slip_touches_one_word_of_the_template_and_none_of_its_fields(
+    language: Language,
+) -> None:
+    scene, kind = Scene.random(np.random.default_rng(0)), EditKind.BACKGROUND
+    edit = Edit(kind=kind, colour="red")
+    said = [
+        instruction(np.random.default_rng(seed), scene, edit, language, slips=1)
+        for seed in range(200)
+    ]
+    colours = PALETTE["red"].english if language is Language.ENGLISH else PALETTE["red"].chinese
+
+    assert all(any(colour in text.lower() for colour in colours) for text in said)
+    assert sum(any(ground in text for ground in SPEECHES[language].grounds) for text in said) < 190
 
 
 @pytest.mark.parametrize("kind", EditKind)

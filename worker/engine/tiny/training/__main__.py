@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from worker.engine.tiny.training.stages import Stages
+    from worker.engine.tiny.training.stages import Pace, Stages
 
-Stage = Literal["vae", "data", "train", "cool", "export", "all"]
+Stage = Literal["begin", "vae", "data", "train", "cool", "export", "all"]
 FOLDER: Final = Path("build/tiny")
 SHARDS: Final = 12
 COOLDOWN: Final = 100_000
@@ -23,16 +23,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="", help="cpu or cuda (cuda where there is one)")
     parser.add_argument("--threads", type=int, default=2, help="on the CPU (2)")
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    begin = stages.add_parser("begin", help="go on from an exported checkpoint")
+    begin.add_argument("checkpoint", type=Path, metavar="FOLDER")
     vae = stages.add_parser("vae", help="train the autoencoder, first of all and once")
     vae.add_argument("--samples", type=int, help="in all: the rate falls towards them")
     data = stages.add_parser("data", help="draw scenes, and encode them with it")
     data.add_argument("--shards", type=int, default=SHARDS, help=f"({SHARDS})")
+    data.add_argument("--reword", action="store_true", help="say anew what is there already")
     train = stages.add_parser("train", help="train text encoder and transformer, go on for ever")
     cool = stages.add_parser("cool", help="a copy of it, the rate falling to zero")
     cool.add_argument("--samples", type=int, default=COOLDOWN, help=f"({COOLDOWN})")
     for stage in (vae, train, cool):
         stage.add_argument("--minutes", type=float, help="stop then; the next run goes on")
         stage.add_argument("--batch", type=int)
+    for stage in (train, cool):
+        stage.add_argument("--rate", type=float, help="of learning, before it falls")
     export = stages.add_parser("export", help="write what is learnt as the engine loads it")
     export.add_argument("out", type=Path, metavar="OUT_DIR")
     export.add_argument("--state", type=Path, help="a cooldown's; otherwise the training's")
@@ -59,19 +64,27 @@ def _stages(chosen: argparse.Namespace) -> Stages:
     )
 
 
+def _pace(chosen: argparse.Namespace) -> Pace:
+    from worker.engine.tiny.training.stages import Pace  # noqa: PLC0415
+
+    return Pace(batch=chosen.batch, rate=chosen.rate)
+
+
 def main() -> int:
     chosen = _parser().parse_args()
     stages = _stages(chosen)
     stage: Stage = chosen.stage
     match stage:
+        case "begin":
+            stages.begin(chosen.checkpoint)
         case "vae":
             stages.vae(chosen.samples, minutes=chosen.minutes, batch=chosen.batch)
         case "data":
-            stages.data(chosen.shards)
+            stages.data(chosen.shards, reword=chosen.reword)
         case "train":
-            stages.train(minutes=chosen.minutes, batch=chosen.batch)
+            stages.train(_pace(chosen), minutes=chosen.minutes)
         case "cool":
-            stages.cool(chosen.samples, minutes=chosen.minutes, batch=chosen.batch)
+            stages.cool(chosen.samples, _pace(chosen), minutes=chosen.minutes)
         case "export":
             stages.export(chosen.out, chosen.state)
         case "all":

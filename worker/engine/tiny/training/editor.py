@@ -7,12 +7,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLQwenImage
-from transformers import Qwen2Tokenizer
+from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel
+from torch import nn
+from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.tiny.cases import MODEL, report, run_all
@@ -77,6 +78,25 @@ class Editor:
             seed=self.plan.seed,
             record={"stage": "editor", "sizes": self.sizes.as_record()},
         )
+
+    def begin(self, checkpoint: Path) -> None:
+        """Take what an exported folder has learnt as a new ``state``, at no samples.
+
+        The optimiser begins anew, hence with its warm-up.  Raises ``ValueError`` for a folder
+        of other sizes.
+        """
+        parts: dict[str, tuple[Any, nn.Module]] = {
+            "text_encoder": (Qwen2_5_VLForConditionalGeneration, self._encoder),
+            "transformer": (QwenImageTransformer2DModel, self._net),
+        }
+        for name, (kind, module) in parts.items():
+            learnt = kind.from_pretrained(checkpoint / name, dtype=torch.float32)
+            try:
+                module.load_state_dict(learnt.state_dict())
+            except RuntimeError as error:
+                raise ValueError(f"{checkpoint / name}: is of other sizes; see sizes.py") from error
+        self.learner.forget()
+        self.learner.save(self.state)
 
     def lesson(self, shards: Sequence[Path]) -> Lesson:
         return Lesson(

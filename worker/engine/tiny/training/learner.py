@@ -106,6 +106,12 @@ class Learner:
                 list(self._averages.values()), list(self._named.values()), 1 - decay
             )
 
+    def forget(self) -> None:
+        """Averages begin at the weights as they are now."""
+        with torch.no_grad():
+            for name, value in self._named.items():
+                self._averages[name].copy_(value)
+
     def swap(self) -> None:
         """Exchange weights and averages: what is exported and judged is the average."""
         with torch.no_grad():

@@ -21,16 +21,18 @@ from torch.nn import functional
 
 from worker.engine.tiny.cases import TRAINED_SEEDS
 from worker.engine.tiny.drawing import paint
+from worker.engine.tiny.language import Language
 from worker.engine.tiny.networks import VISION_SIDE
 from worker.engine.tiny.phrases import instruction
 from worker.engine.tiny.states import EditKind
 from worker.engine.tiny.training.families import PICTURES, Family
 from worker.engine.tiny.training.reading import tokens_after_picture
 from worker.engine.tiny.training.stills import encode, from_bytes, in_batches, normalised, pack
-from worker.engine.tiny.wordings import Language
 
 FAMILIES: Final = 400  #: of a shard
-WORDINGS: Final = 3  #: of each pair, in both languages
+#: of each pair's wordings; what a picture shows is said in English by fewer turns
+LANGUAGES: Final = (*(Language.ENGLISH,) * 2, *(Language.CHINESE,) * 3)
+SLIPS: Final = 0.15  #: share of wordings with a word lost, or a strange one
 LONGEST: Final = 44  #: tokens after the picture; longer wordings are drawn again
 HELD_OUT: Final = "held-out"  #: the shard that validates
 HELD_OUT_SEED: Final = TRAINED_SEEDS - 1
@@ -54,25 +56,28 @@ class Drawn:
 
 def draw_family(seed: Seed) -> Drawn:
     """Equal seeds give equal families and wordings."""
-    rng = np.random.default_rng(seed)
-    family = Family.random(rng)
+    family = Family.random(np.random.default_rng(seed))
     masks = family.scene.masks()
     kinds = list(EditKind)
-    pairs, wordings = [], []
-    for pair in family.pairs():
-        pairs.append((pair.source, pair.target, kinds.index(pair.edit.kind)))
-        scene = family.scene_of(pair.source)
-        wordings.append(
-            [
-                instruction(rng, scene, pair.edit, list(Language)[number % len(Language)])
-                for number in range(2 * WORDINGS)
-            ]
-        )
+    pairs = [(one.source, one.target, kinds.index(one.edit.kind)) for one in family.pairs()]
     return Drawn(
         pictures=np.stack([np.asarray(paint(masks, state)) for state in family.states]),
         pairs=np.array(pairs, np.int32).reshape(-1, _PAIR_COLUMNS),
-        wordings=wordings,
+        wordings=word_family(seed),
     )
+
+
+def word_family(seed: Seed) -> Sequence[Sequence[str]]:
+    """Wordings of each of its pairs; the pictures do not depend on them."""
+    family = Family.random(np.random.default_rng(seed))
+    rng = np.random.default_rng([*seed, 1])
+    return [
+        [
+            instruction(rng, family.scene_of(pair.source), pair.edit, language, slips=SLIPS)
+            for language in LANGUAGES
+        ]
+        for pair in family.pairs()
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,23 +106,39 @@ class Writer:
         beside.replace(place)
         return place
 
+    def reword(self, name: str, seed: int) -> None:
+        """Give a shard that ``write`` made of the same seed the wordings of today."""
+        place = self.folder / name
+        beside, before = (self.folder / f"{name}.{state}" for state in ("part", "before"))
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.copytree(place, beside)
+        families = len(np.load(place / "latents.npy", mmap_mode="r")) // PICTURES
+        wordings = [word_family((seed, number)) for number in range(families)]
+        for key, values in self._words(pair for family in wordings for pair in family).items():
+            np.save(beside / f"{key}.npy", values)
+        place.replace(before)
+        beside.replace(place)
+        shutil.rmtree(before)
+
+    def _words(self, wordings: Iterable[Sequence[str]]) -> dict[str, NDArray[Any]]:
+        """``wordings`` of each pair."""
+        ids, lengths = zip(*(fitted(self.tokenizer, one) for one in wordings), strict=True)
+        return {"ids": np.stack(ids), "lengths": np.stack(lengths)}
+
     def _arrays(self, families: Iterator[Drawn]) -> dict[str, NDArray[Any]]:
-        latents, thumbnails, pairs, ids, lengths = [], [], [], [], []
+        latents, thumbnails, pairs = [], [], []
+        wordings: list[Sequence[str]] = []
         for number, drawn in enumerate(families):
             pictures = torch.from_numpy(drawn.pictures).to(self.device)
             latents.append(self._latents(pictures))
             thumbnails.append(shrunk(pictures).cpu().numpy())
             pairs.append(drawn.pairs + np.array([number * PICTURES, number * PICTURES, 0]))
-            for wordings in drawn.wordings:
-                chosen, long = fitted(self.tokenizer, wordings)
-                ids.append(chosen)
-                lengths.append(long)
+            wordings += drawn.wordings
         return {
             "latents": np.concatenate(latents),
             "thumbnails": np.concatenate(thumbnails),
             "pairs": np.concatenate(pairs).astype(np.int32),
-            "ids": np.stack(ids),
-            "lengths": np.stack(lengths),
+            **self._words(wordings),
         }
 
     def _latents(self, pictures: Tensor) -> NDArray[np.float16]:

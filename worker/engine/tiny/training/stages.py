@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -33,12 +34,32 @@ RATE: Final = {"cpu": 1.2e-3, "cuda": 2e-3}
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pace:
+    """``None``: the device's own, from the tables above."""
+
+    batch: int | None = None
+    rate: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stages:
     folder: Path  #: of the state
     how: How
     sizes: Sizes = TRAINED
     families: int = FAMILIES  #: of a shard
     processes: int = 1  #: that draw
+
+    def begin(self, checkpoint: Path) -> None:
+        """Go on from an exported folder: its autoencoder and tokenizer stay as they are.
+
+        Raises ``FileExistsError`` where a training has begun.
+        """
+        for name in ("vae", "tokenizer"):
+            if (self.folder / name).exists():
+                raise FileExistsError(f"{self.folder}: a training has begun; name another folder")
+            _copied(checkpoint / name, self.folder / name)
+        self._editor(Pace()).begin(checkpoint)
+        say(f"{self._state}: begins with {checkpoint}")
 
     def vae(self, samples: int | None, *, minutes: float | None, batch: int | None) -> bool:
         """True: ``folder/vae`` is there."""
@@ -52,8 +73,11 @@ class Stages:
         )
         return trained.train(self.folder, minutes)
 
-    def data(self, shards: int) -> None:
-        """Adds what is missing of ``shards`` shards and the held-out one."""
+    def data(self, shards: int, *, reword: bool = False) -> None:
+        """Adds what is missing of ``shards`` shards and the held-out one.
+
+        ``reword``: and says the edits of those that are there as one would say them today.
+        """
         with ExitStack() as stack:
             writer = Writer(
                 folder=self._shards,
@@ -62,6 +86,8 @@ class Stages:
                 device=self.how.device,
                 each=self._each(stack),
             )
+            if reword:
+                self._reword(writer)
             self._write(writer, shards)
 
     def _each(self, stack: ExitStack) -> Any:  # noqa: ANN401 - map, or a pool's
@@ -77,11 +103,17 @@ class Stages:
             writer.write(f"{number:04}", TRAINED_SEEDS + number, self.families)
             say(f"shard={number + 1}/{shards} seconds={time.monotonic() - start:.0f}")
 
-    def train(self, *, minutes: float | None, batch: int | None = None) -> None:
-        """Goes on at a constant rate."""
-        self._train(self._editor(batch), Limits(minutes=minutes))
+    def _reword(self, writer: Writer) -> None:
+        writer.reword(HELD_OUT, HELD_OUT_SEED)
+        for shard in self._written:
+            writer.reword(shard.name, TRAINED_SEEDS + int(shard.name))
+            say(f"shard={int(shard.name) + 1} reworded")
 
-    def cool(self, samples: int, *, minutes: float | None, batch: int | None = None) -> None:
+    def train(self, pace: Pace = Pace(), *, minutes: float | None) -> None:
+        """Goes on at a constant rate."""
+        self._train(self._editor(pace), Limits(minutes=minutes))
+
+    def cool(self, samples: int, pace: Pace = Pace(), *, minutes: float | None) -> None:
         """Let the rate fall to zero over so many samples, from a copy of the state.
 
         The state itself stays, for a longer training; a cooldown that was interrupted goes on.
@@ -92,12 +124,12 @@ class Stages:
             beside = state.with_suffix(".part")
             shutil.copyfile(self._state, beside)
             beside.replace(state)
-        editor = self._editor(batch, state=state, cooldown=(start, samples))
+        editor = self._editor(pace, state=state, cooldown=(start, samples))
         self._train(editor, Limits(minutes=minutes, samples=start + samples))
 
     def export(self, out: Path, state: Path | None = None) -> None:
         """``state``: a cooldown's, or the training's."""
-        editor = self._editor(None, state=state)
+        editor = self._editor(Pace(), state=state)
         editor.learner.restore(editor.state)
         editor.export(out)
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
@@ -115,12 +147,15 @@ class Stages:
             self.train(minutes=left())
 
     def _train(self, editor: Editor, limits: Limits) -> None:
-        shards = sorted(self._shards.glob("[0-9][0-9][0-9][0-9]"))
-        editor.train(shards, self._shards / HELD_OUT, limits)
+        editor.train(self._written, self._shards / HELD_OUT, limits)
 
     @property
     def _state(self) -> Path:
         return self.folder / "editor.pt"
+
+    @property
+    def _written(self) -> Sequence[Path]:
+        return sorted(self._shards.glob("[0-9][0-9][0-9][0-9]"))
 
     @property
     def _shards(self) -> Path:
@@ -140,7 +175,7 @@ class Stages:
 
     def _editor(
         self,
-        batch: int | None,
+        pace: Pace,
         *,
         state: Path | None = None,
         cooldown: tuple[int, int] | None = None,
@@ -150,10 +185,18 @@ class Stages:
             state=state or self._state,
             sizes=self.sizes,
             plan=Plan(
-                batch=batch or BATCH[self.how.device],
-                rate=RATE[self.how.device],
+                batch=pace.batch or BATCH[self.how.device],
+                rate=pace.rate or RATE[self.how.device],
                 cooldown=cooldown,
                 compiled=self.how.compiled,
             ),
             device=self.how.device,
         )
+
+
+def _copied(folder: Path, place: Path) -> None:
+    """Whole or not at all."""
+    beside = place.with_suffix(".part")
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.copytree(folder, beside)
+    beside.replace(place)

@@ -1,0 +1,398 @@
+"""How an edit is worded in Chinese."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from worker.engine.tiny.language import Speech, Templates, lines, words
+from worker.engine.tiny.outlines import Logo, Product
+from worker.engine.tiny.states import EditKind
+
+_TEMPLATES: Final[Templates] = {
+    EditKind.BACKGROUND: lines("""
+        把背景换成{colour}
+        把{ground}换成{colour}
+        将{ground}改为{colour}
+        {ground}换成{colour}
+        把{ground}变成{colour}
+        换成{colour}{ground}
+        {colour}{ground}
+        把{ground}改成{colour}
+        {ground}设为{colour}
+        {ground}颜色改成{colour}
+        用{colour}做{ground}
+        将{ground}替换为{colour}
+        把{ground}颜色换成{colour}
+        {ground}改成纯{colour}
+        把{product}放在{colour}{ground}上
+        给{product}换一个{colour}{ground}
+        我想要{colour}的{ground}
+        {ground}要{colour}
+        {ground}用{colour}
+        换一个{colour}的{ground}
+        将{ground}设置成{colour}
+        把{ground}涂成{colour}
+        {product}后面换成{colour}
+        {ground}变为{colour}
+        使用{colour}{ground}
+        给{product}配{colour}{ground}
+        {ground}颜色：{colour}
+        去掉{ground}，换成{colour}
+        让{ground}变成{colour}
+        把{ground}改成{colour}的
+        {ground}做成{colour}
+        做成{colour}底
+        换{colour}底
+        {colour}底图
+        把底换成{colour}
+        {ground}要纯{colour}的
+        改一下{ground}，要{colour}
+        换一下{ground}，换成{colour}
+        {ground}换一下，{colour}的
+        {ground}改一改，改成{colour}
+        把{product}后面的{ground}换成{colour}
+        {product}的{ground}改成{colour}
+        {product}的{ground}用{colour}
+        让{product}在{colour}{ground}前面
+        {product}放到{colour}{ground}里
+        {product}摆在{colour}的{ground}前
+        以{colour}为{ground}
+        把原来的{ground}换掉，用{colour}
+        原{ground}去掉，换{colour}
+        删除{ground}并填充{colour}
+        {ground}填{colour}
+        用{colour}填充{ground}
+        把{ground}刷成{colour}
+        {ground}全部变{colour}
+        整个{ground}换{colour}
+        {colour}的{ground}
+        想要{colour}{ground}
+        我想把{ground}换成{colour}
+        可以把{ground}换成{colour}吗
+        给我{colour}的{ground}
+        出一张{colour}{ground}的图
+        {ground}的颜色换为{colour}
+        把{ground}转成{colour}
+    """),
+    EditKind.RECOLOUR: lines("""
+        把{product}改成{colour}
+        将{product}变成{colour}
+        把{product}换成{colour}
+        {product}改为{colour}
+        把{product}的颜色改成{colour}
+        把{product}变为{colour}
+        {product}颜色换成{colour}
+        我要{colour}的{product}
+        把{product}染成{colour}
+        将{product}的颜色换成{colour}
+        {product}换成{colour}
+        {colour}的{product}
+        让{product}变成{colour}
+        把{product}涂成{colour}
+        {product}要{colour}
+        将{product}设为{colour}
+        我想要{colour}{product}
+        换成{colour}的{product}
+        {product}的颜色：{colour}
+        给{product}换成{colour}
+        {product}颜色改为{colour}
+        将{product}改成{colour}
+        同样的{product}，换成{colour}
+        {product}用{colour}
+        把颜色改成{colour}，{product}的颜色
+        {product}变成{colour}
+        {product}做成{colour}
+        {product}改{colour}
+        {product}换个颜色，{colour}
+        {product}改一下颜色，要{colour}
+        给{product}换个颜色，换成{colour}
+        给{product}涂上{colour}
+        给{product}染{colour}
+        {product}刷成{colour}
+        把这个{product}变{colour}
+        这个{product}要{colour}的
+        这个{product}换成{colour}的
+        这款{product}改成{colour}
+        把{product}本身换成{colour}
+        只把{product}变成{colour}
+        {product}的颜色要{colour}
+        {product}的颜色用{colour}
+        换成{colour}{product}
+        {colour}{product}
+        {colour}款的{product}
+        想要{colour}的{product}
+        要一个{colour}{product}
+        我想把{product}变成{colour}
+        可以把{product}换成{colour}吗
+        给我{colour}的{product}
+        同款{product}，{colour}的
+        一样的{product}，颜色换成{colour}
+        同一个{product}，{colour}版
+        出一张{colour}{product}的图
+        将{product}转成{colour}
+        {product}整体变{colour}
+        {product}全部换成{colour}
+        把{product}原来的颜色换成{colour}
+        {product}不要原来的颜色，要{colour}
+        用{colour}给{product}上色
+        {product}上色，{colour}
+    """),
+    EditKind.REMOVE_LOGO: lines("""
+        去掉标志
+        去掉{mark}
+        去除{mark}
+        把{mark}去掉
+        删除{product}上的{mark}
+        移除{mark}
+        去掉{product}上的{mark}
+        不要{mark}
+        擦掉{logo}{mark}
+        把{logo}{mark}删除
+        把{product}上的{logo}去掉
+        删掉{mark}
+        删除{logo}
+        移除{product}上的{logo}{mark}
+        去除{product}的{mark}
+        不要{product}上的{mark}
+        {product}上不要有{mark}
+        没有{mark}的{product}
+        不带{mark}的{product}
+        将{logo}{mark}擦除
+        清除{product}上的{mark}
+        把{mark}擦掉
+        把{mark}删掉
+        去除{product}上的{logo}{mark}
+        把{logo}去掉
+        {product}不要{mark}
+        {mark}去掉
+        {mark}删除
+        {mark}不要了
+        把{mark}移除
+        把{mark}清除
+        去除{product}上面的{mark}
+        {product}上面的{mark}去掉
+        {product}上的{mark}删掉
+        {product}的{mark}去掉
+        去掉那个{logo}
+        那个{logo}不要
+        {logo}不要了
+        {logo}去掉
+        {product}不要{logo}
+        {product}上不带{mark}
+        {product}上没有{mark}
+        {product}去掉{mark}
+        无{mark}
+        无{mark}的{product}
+        {product}改成没有{mark}的
+        让{mark}不见
+        把{product}清理干净，不要{mark}
+        擦去{product}上的{logo}
+        {product}上的{mark}擦掉
+        把{product}表面的{mark}擦除
+        {product}表面不要{mark}
+        删去{product}上印的{logo}
+        我不要{mark}
+        我不想要{product}上的{mark}
+        我想把{mark}去掉
+        可以把{mark}去掉吗
+        可以删掉{product}上的{logo}吗
+        把{logo}从{product}上去掉
+        从{product}上删除{mark}
+        给{product}去{mark}
+        给我没有{mark}的{product}
+        {product}保持空白，没有{mark}
+        只留{product}，去掉{mark}
+    """),
+    EditKind.ADD_LOGO: lines("""
+        加一个{logo_colour}{logo}图案
+        加一个{logo_colour}{logo}{mark}
+        添加{logo_colour}{logo}{mark}
+        在{product}上加一个{logo_colour}{logo}
+        给{product}加上{logo_colour}{logo}{mark}
+        在{product}上印一个{logo_colour}{logo}
+        加个{logo_colour}{logo}{mark}
+        在{product}上画一个{logo_colour}{logo}{mark}
+        给{product}添加一个{logo_colour}{logo}
+        在{product}上添加{logo_colour}{logo}{mark}
+        加上{logo_colour}{logo}{mark}
+        印上{logo_colour}{logo}
+        把{logo_colour}{logo}印在{product}上
+        {product}上要有{logo_colour}{logo}{mark}
+        我要{product}上有{logo_colour}{logo}
+        带{logo_colour}{logo}{mark}的{product}
+        在{product}上加{logo_colour}{logo}{mark}
+        为{product}加{logo_colour}{logo}{mark}
+        在{product}上放一个{logo_colour}{logo}{mark}
+        {product}加{logo_colour}{logo}
+        画一个{logo_colour}{logo}
+        我想要一个{logo_colour}{logo}{mark}
+        给{product}印{logo_colour}{logo}{mark}
+        用{logo_colour}{logo}装饰{product}
+        {mark}：{logo_colour}{logo}
+        {product}上加{logo_colour}{logo}{mark}
+        {product}上添一个{logo_colour}{logo}
+        {product}上印{logo_colour}{logo}
+        {product}印上{logo_colour}{logo}{mark}
+        {product}加个{logo_colour}{logo}
+        给{product}画一个{logo_colour}{logo}
+        给{product}打上{logo_colour}{logo}{mark}
+        给{product}配一个{logo_colour}{logo}{mark}
+        给{product}设计一个{logo_colour}{logo}{mark}
+        在{product}中间加{logo_colour}{logo}
+        在{product}正面印{logo_colour}{logo}
+        在{product}表面加一个{logo_colour}{logo}
+        {product}正面要一个{logo_colour}{logo}
+        在上面加个{logo_colour}{logo}
+        上面印个{logo_colour}{logo}{mark}
+        把一个{logo_colour}{logo}放到{product}上
+        把{logo_colour}{logo}{mark}放在{product}上
+        将{logo_colour}{logo}印到{product}上
+        放一个{logo_colour}{logo}{mark}
+        印个{logo_colour}{logo}在{product}上
+        画个{logo_colour}{logo}{mark}
+        添上{logo_colour}{logo}
+        增加{logo_colour}{logo}{mark}
+        {logo_colour}{logo}{mark}
+        {logo_colour}{logo}，印在{product}上
+        {logo_colour}{logo}，加在{product}上
+        有{logo_colour}{logo}的{product}
+        印有{logo_colour}{logo}的{product}
+        {product}带{logo_colour}{logo}
+        {product}要带{logo_colour}{logo}{mark}
+        我想在{product}上加{logo_colour}{logo}
+        我想给{product}加一个{logo_colour}{logo}
+        可以在{product}上加一个{logo_colour}{logo}吗
+        可以给{product}印{logo_colour}{logo}吗
+        {mark}用{logo_colour}{logo}
+    """),
+}
+_UNSEEN_TEMPLATES: Final[Templates] = {
+    EditKind.BACKGROUND: lines("""
+        麻烦把背景弄成{colour}
+        希望背景是{colour}的
+        背景部分改用{colour}
+        把{product}的背景调整为{colour}
+        能不能用{colour}的背景
+        背景更换为{colour}
+        背景处理成{colour}
+        {product}的背景最好是{colour}
+        背景搞成{colour}
+        我喜欢{colour}的背景
+        统一采用{colour}背景
+        重新做个{colour}的背景
+    """),
+    EditKind.RECOLOUR: lines("""
+        麻烦把{product}弄成{colour}
+        希望{product}是{colour}的
+        {product}改用{colour}
+        把{product}的颜色调整为{colour}
+        能不能让{product}是{colour}
+        {product}更换为{colour}
+        把{product}处理成{colour}
+        {product}最好是{colour}
+        将{product}搞成{colour}
+        我喜欢{colour}的{product}
+        {product}统一采用{colour}
+        假如{product}是{colour}会怎样
+    """),
+    EditKind.REMOVE_LOGO: lines("""
+        麻烦把标志弄掉
+        希望{product}上没有{logo}
+        {product}上的logo不需要了
+        把{product}的图案消除
+        能不能不要{logo}标志
+        抹掉{product}上的{logo}
+        拿掉标志
+        {product}上最好什么图案都没有
+        把logo弄没
+        {logo}是多余的
+        取消{product}上的标志
+        别在{product}上留图案
+    """),
+    EditKind.ADD_LOGO: lines("""
+        麻烦弄一个{logo_colour}{logo}标志上去
+        希望{product}上有一个{logo_colour}{logo}
+        {product}需要{logo_colour}{logo}图案
+        把{logo_colour}{logo}加到{product}上
+        能不能给{product}来个{logo_colour}{logo}
+        贴一个{logo_colour}{logo}到{product}上
+        {product}上面最好有{logo_colour}{logo}
+        应该给{product}配些装饰，{logo_colour}{logo}
+        {product}搞一个{logo_colour}{logo}标志
+        附上{logo_colour}{logo}图案
+        我喜欢{product}上印着{logo_colour}{logo}
+        为{product}绘制{logo_colour}{logo}
+    """),
+}
+CHINESE: Final = Speech(
+    templates=_TEMPLATES,
+    unseen_templates=_UNSEEN_TEMPLATES,
+    openings=(
+        *("",) * 14,
+        *lines("""
+            你好，
+            您好，
+            亲，
+            老板，
+            这张图，
+            这张照片，
+            图片里，
+            现在
+            这次
+            主图用，
+            上架用：
+            客户说：
+            修图：
+            要求：
+            小改一下：
+        """),
+    ),
+    urgings=(
+        *("",) * 10,
+        *("请",) * 4,
+        *lines("""
+            请你
+            请帮我
+            帮我
+            帮忙
+            麻烦你
+            麻烦帮我
+            请直接
+            我想
+        """),
+    ),
+    verbs=words("把|将|用|换|给|使用|去|做|改|让|删|以|出|移|擦|清|从|加|添|在|印|画|为|放|增"),
+    endings=(
+        *("",) * 9,
+        *("。",) * 3,
+        "，其他保持不变",
+        "，谢谢",
+        "，不要改变其他部分",
+        "，别的不动",
+        "，其余不变",
+        "，谢谢你",
+        "吧",
+        "！",
+        "，尽快",
+        "就行",
+        "即可",
+        "，辛苦了",
+    ),
+    grounds=(*("背景",) * 6, "底色", "背景色"),
+    marks=words("标志|标志|图案|图案|logo|logo|LOGO|印花|标识|图标"),
+    any_product=words("产品|商品|物品|东西|宝贝"),
+    products={
+        Product.TSHIRT: words("T恤|衬衫|衣服|上衣"),
+        Product.MUG: words("杯子|马克杯|水杯"),
+        Product.BAG: words("包|手提包|包包|袋子"),
+        Product.SHOE: words("鞋|鞋子|运动鞋|球鞋"),
+        Product.BOTTLE: words("瓶子|水瓶"),
+        Product.BOX: words("盒子|包装盒|箱子"),
+    },
+    logos={
+        Logo.STAR: words("星星|五角星"),
+        Logo.CIRCLE: words("圆形|圆圈"),
+        Logo.STRIPE: words("条纹"),
+        Logo.HEART: words("爱心|心形"),
+    },
+)
