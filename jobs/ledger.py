@@ -24,6 +24,7 @@ from jobs.model import (
 from jobs.states import JobState
 
 LEASE: Final = timedelta(seconds=15)  # a job of a dead worker runs again after this
+SECOND_LOSS: Final = timedelta(seconds=5)  # a pause for who may have ended two workers
 POSITION_LIMIT: Final = 10_000  # jobs counted before another one
 WORKER_TIMEOUT: Final = timedelta(seconds=30)  # silent for longer: not alive
 
@@ -182,6 +183,16 @@ class Ledger(Protocol):
 
     def confirm_cancel(self, lease: Lease) -> Job:
         """running → cancelled, as the caller asked."""
+
+    # ---- what a supervisor does
+
+    def lose_worker(self, worker_id: UUID, *, why: str) -> Sequence[Job]:
+        """End at once, as lost, all that a worker holds whose process was seen to end.
+
+        As ``expire`` would, once the leases ran out: each job counts a failure, since any of
+        them may be what ended it.  One that was on the card and was lost before waits
+        ``SECOND_LOSS`` meanwhile, so that those beside it run without it.
+        """
 
     # ---- what the reconciler does
 

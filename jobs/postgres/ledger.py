@@ -41,6 +41,7 @@ from jobs.postgres import attempts, window
 from jobs.postgres.connection import Database
 from jobs.postgres.ended import ended
 from jobs.postgres.fair import standing_before
+from jobs.postgres.losses import lose_worker
 from jobs.postgres.offers import Models, live_workers
 from jobs.postgres.replay import replay, touch
 from jobs.postgres.rows import job_of
@@ -241,6 +242,12 @@ class PostgresLedger:
     def confirm_cancel(self, lease: Lease) -> Job:
         with self.database.connect() as connection:
             return job_of(attempts.confirm_cancel(connection, lease))
+
+    # ---- what a supervisor does
+
+    def lose_worker(self, worker_id: UUID, *, why: str) -> Sequence[Job]:
+        with self.database.begin() as connection:
+            return [job_of(row) for row in lose_worker(connection, worker_id, why)]
 
     # ---- what the reconciler does
 

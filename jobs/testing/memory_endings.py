@@ -6,11 +6,13 @@ from datetime import datetime
 from typing import Final
 
 from jobs.errors import FailureClass
+from jobs.ledger import SECOND_LOSS
 from jobs.model import Failure, Job
 from jobs.states import JobState
 from jobs.testing.memory_rows import Row
 
 RECONCILER: Final = "reconciler"
+SUPERVISOR: Final = "supervisor"
 
 
 def ran_out(job: Job, now: datetime) -> bool:
@@ -25,6 +27,24 @@ def lose(row: Row, now: datetime) -> Job:
         message=f"the lease of {row.job.holder} ran out",
     )
     return row.end_badly(failure, at=now, who=RECONCILER, why="lease expired", not_before=None)
+
+
+def lose_beside(row: Row, now: datetime, why: str) -> Job:
+    """The process of its worker was seen to end."""
+    job = row.job
+    failure = Failure(
+        failure_class=FailureClass.LOST,
+        code="worker_lost",
+        message=f"the process of {job.holder} ended: {why}",
+    )
+    suspect = job.failures > 0 and job.steps_done < job.steps_total
+    return row.end_badly(
+        failure,
+        at=now,
+        who=SUPERVISOR,
+        why=f"worker lost: {why}",
+        not_before=now + SECOND_LOSS if suspect else None,
+    )
 
 
 def give_up(row: Row, now: datetime) -> Job:

@@ -32,7 +32,7 @@ from jobs.model import (
     WorkerInfo,
 )
 from jobs.states import JobState
-from jobs.testing.memory_endings import give_up, lose, ran_out
+from jobs.testing.memory_endings import give_up, lose, lose_beside, ran_out
 from jobs.testing.memory_retention import MemoryRetention
 from jobs.testing.memory_rows import QUEUED, REQUEUED, RUNNING, AttemptRecord, Row, in_turn, utc_now
 from jobs.testing.memory_workers import MemoryWorkers
@@ -283,6 +283,15 @@ class MemoryLedger(MemoryRetention):
                 why=row.asked_why if asked else "cancelled by its worker",
                 cancel_requested_at=asked or now,
             )
+
+    # ---- what a supervisor does
+
+    def lose_worker(self, worker_id: UUID, *, why: str) -> Sequence[Job]:
+        with self._lock:
+            now = self._now()
+            self._workers.retire(worker_id, now=now)
+            held = [row for row in self._rows.values() if row.worker_id == worker_id]
+            return [lose_beside(row, now, why) for row in held]
 
     # ---- what the reconciler does
 

@@ -13,6 +13,7 @@ from tests.conformance.ledger_attempts import AttemptConformance
 from tests.conformance.ledger_budget import BudgetConformance
 from tests.conformance.ledger_cancel import CancelConformance
 from tests.conformance.ledger_keys import KeyConformance
+from tests.conformance.ledger_losses import LossConformance
 from tests.conformance.ledger_models import ModelConformance
 from tests.conformance.ledger_order import OrderConformance
 from tests.conformance.ledger_questions import QuestionConformance
@@ -30,6 +31,7 @@ class LedgerConformance(
     AttemptConformance,
     RenewalConformance,
     BudgetConformance,
+    LossConformance,
     CancelConformance,
     OrderConformance,
     ModelConformance,

@@ -178,6 +178,12 @@ class LedgerMachine(RuleBasedStateMachine):
     def come_or_go(self, worker: WorkerInfo, *, comes: bool) -> None:
         self.act(lambda world: world.register(worker) if comes else world.retire(worker))
 
+    # ---- supervisor
+
+    @rule(worker=WORKERS)
+    def lose_worker(self, worker: WorkerInfo) -> None:
+        self.act(lambda world: world.lose_worker(worker))
+
     # ---- reconciler
 
     @rule(minutes=st.integers(1, 3), tick=st.booleans())

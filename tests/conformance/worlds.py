@@ -103,6 +103,12 @@ class World:
                 job = self.ledger.confirm_cancel(held)
         return self.facts(job)
 
+    # ---- what a supervisor does
+
+    def lose_worker(self, worker: WorkerInfo) -> object:
+        lost = self.ledger.lose_worker(worker.id, why="killed")
+        return sorted((self.number(job.id), job.failures) for job in lost)
+
     # ---- what the reconciler does
 
     def expire(self) -> object:
