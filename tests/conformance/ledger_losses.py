@@ -100,6 +100,7 @@ class LossConformance:
         self, ledger: Ledger, let_pass: LetPass
     ) -> None:
         suspect, beside = submitted(ledger, new("suspect")), submitted(ledger, new("beside"))
+        jobs: dict[JobId, Job] = {}
         for _ in range(2):
             on_card = claimed(ledger, suspect)
             claimed(ledger, beside)
