@@ -159,13 +159,17 @@ class Ledger(Protocol):
         """This worker will claim no more."""
 
     def claim(self, job_id: JobId, worker: WorkerInfo, *, lease: timedelta = LEASE) -> Lease | None:
-        """Start the next attempt, or ``None`` if there is nothing to do.
+        """Start the next attempt of this very job, or ``None`` if there is nothing to do."""
 
-        A message may come twice, so ``None`` is the ordinary answer to a redelivery.
+    def claim_next(
+        self, worker: WorkerInfo, *, named: JobId | None = None, lease: timedelta = LEASE
+    ) -> Lease | None:
+        """Claim whichever job of the worker's queue is due: by priority, fair to tenants.
+
+        ``named``: a message's job.  It goes before others of its tenant and priority, and
+        before nobody else's: what a message stood for when it was sent may be another's turn
+        now.  A message may come twice, or for a job that is done: then it names nothing.
         """
-
-    def claim_next(self, worker: WorkerInfo, *, lease: timedelta = LEASE) -> Lease | None:
-        """Claim whichever job of the worker's queue is due: by priority, fair to tenants."""
 
     def renew(
         self, worker_id: UUID, holdings: Sequence[Holding], *, lease: timedelta = LEASE

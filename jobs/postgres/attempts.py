@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
+    Interval,
     RowMapping,
     ScalarSelect,
     Text,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Uuid,
     and_,
     any_,
+    bindparam,
     case,
     column,
     func,
@@ -29,16 +31,22 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from jobs.errors import FailureClass, LeaseLost
 from jobs.model import Failure, Holding, JobId, Lease, Order, Result, WorkerInfo
-from jobs.postgres.fair import next_jobs
+from jobs.postgres.fair import Facts, next_jobs, on_cards
 from jobs.postgres.rows import job_of, storable
 from jobs.postgres.tables import job, state_is, worker
 from jobs.states import JobState
 
 #: How many workers may claim from one queue at the same moment without one finding nothing.
 CLAIMANTS: Final = 16
+#: Of the worker that claims, and of the job that it wants or that a message named.
+OUR_QUEUE: Final = bindparam("our_queue", type_=Text)
+OUR_PROFILES: Final = bindparam("our_profiles", type_=ARRAY(Text()))
+SERVED: Final = bindparam("served", type_=ARRAY(Text()))
+THIS: Final = bindparam("this", type_=Uuid)
 #: What every end of an attempt does to the row.
 RELEASED: Final = {
     "worker_id": null(),
@@ -61,31 +69,19 @@ def due() -> ColumnElement[bool]:
     )
 
 
-def due_for(info: WorkerInfo) -> ColumnElement[bool]:
+def due_for_us() -> ColumnElement[bool]:
     """Due, and of a profile that this very worker has: its queue may hold others' too."""
-    return and_(due(), job.c.profile == any_(literal(list(info.model.profiles), ARRAY(Text()))))
+    return and_(due(), job.c.profile == any_(OUR_PROFILES))
 
 
-def claim(
-    connection: Connection, job_id: JobId, info: WorkerInfo, lease: timedelta
-) -> Lease | None:
-    """queued → running."""
-    wanted = and_(job.c.id == job_id, job.c.queue == info.model.queue, due_for(info))
-    return _claimed(connection, wanted, info, lease)
-
-
-def claim_next(connection: Connection, info: WorkerInfo, lease: timedelta) -> Lease | None:
-    """queued → running, for whichever job has the next turn."""
-    return _claimed(connection, job.c.id == locked_next(info), info, lease)
-
-
-def locked_next(info: WorkerInfo) -> ScalarSelect[UUID]:
+def locked_next(named: ColumnElement[UUID] | None = None) -> ScalarSelect[UUID]:
     """The first job of the line that nobody is claiming at this moment."""
-    line = next_jobs(info.model.queue, due_for(info), limit=CLAIMANTS)
+    facts = Facts(busy=on_cards(OUR_QUEUE), served=SERVED, named=named)
+    line = next_jobs(OUR_QUEUE, due_for_us(), facts, limit=CLAIMANTS)
     return (
         select(job.c.id)
         .join(line, line.c.id == job.c.id)
-        .where(due_for(info))
+        .where(due_for_us())
         .order_by(line.c.place)
         .limit(1)
         .with_for_update(of=job, skip_locked=True)
@@ -93,19 +89,18 @@ def locked_next(info: WorkerInfo) -> ScalarSelect[UUID]:
     )
 
 
-def _claimed(
-    connection: Connection, wanted: ColumnElement[bool], info: WorkerInfo, lease: timedelta
-) -> Lease | None:
-    statement = (
+def _claiming(*wanted: ColumnElement[bool]) -> ReturningUpdate[Any]:
+    """queued → running."""
+    return (
         update(job)
-        .where(wanted, state_is(JobState.QUEUED))
+        .where(*wanted, state_is(JobState.QUEUED))
         .values(
             state=JobState.RUNNING,
             attempt=job.c.attempt + 1,
-            worker_id=info.id,
-            holder=info.holder,
-            release=info.release,
-            lease_expires_at=func.now() + lease,
+            worker_id=bindparam("our_id", type_=Uuid),
+            holder=bindparam("our_name", type_=Text),
+            release=bindparam("our_release", type_=Text),
+            lease_expires_at=func.now() + bindparam("lease", type_=Interval),
             attempt_started_at=func.now(),
             started_at=func.coalesce(job.c.started_at, func.now()),
             not_before=null(),
@@ -113,12 +108,54 @@ def _claimed(
             steps_total=0,
             timings=null(),
             **BLAMELESS,
-            moved_by=info.holder,
+            moved_by=bindparam("our_name", type_=Text),
             moved_why="claimed",
         )
         .returning(job)
     )
-    row = connection.execute(statement).mappings().one_or_none()
+
+
+#: Built once: to put such a statement together takes longer than to carry it out.
+CLAIM: Final = _claiming(job.c.id == THIS, job.c.queue == OUR_QUEUE, due_for_us())
+CLAIM_NEXT: Final = _claiming(job.c.id == locked_next())
+CLAIM_NAMED: Final = _claiming(job.c.id == locked_next(THIS))
+
+
+def claim(
+    connection: Connection, job_id: JobId, info: WorkerInfo, lease: timedelta
+) -> Lease | None:
+    return _claimed(connection, CLAIM, info, {"lease": lease, "this": job_id})
+
+
+def claim_next(
+    connection: Connection,
+    info: WorkerInfo,
+    lease: timedelta,
+    *,
+    named: JobId | None = None,
+    served: Sequence[str] = (),
+) -> Lease | None:
+    """Whichever job has the next turn."""
+    wanted: dict[str, Any] = {"lease": lease, "served": list(served)}
+    if named is None:
+        return _claimed(connection, CLAIM_NEXT, info, wanted)
+    return _claimed(connection, CLAIM_NAMED, info, {**wanted, "this": named})
+
+
+def _claimed(
+    connection: Connection,
+    statement: ReturningUpdate[Any],
+    info: WorkerInfo,
+    wanted: Mapping[str, Any],
+) -> Lease | None:
+    us = {
+        "our_id": info.id,
+        "our_name": info.holder,
+        "our_release": info.release,
+        "our_queue": info.model.queue,
+        "our_profiles": list(info.model.profiles),
+    }
+    row = connection.execute(statement, {**us, **wanted}).mappings().one_or_none()
     if row is None:
         return None
     return Lease(job=job_of(row), attempt=row["attempt"], holder=info.holder)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -10,11 +12,9 @@ from sqlalchemy import (
     Integer,
     Select,
     Subquery,
-    Uuid,
     and_,
-    case,
     func,
-    literal,
+    literal_column,
     select,
     true,
     tuple_,
@@ -24,55 +24,78 @@ from sqlalchemy import (
 from jobs.postgres.tables import job, state_is
 from jobs.states import JobState
 
-LAST: Final = literal(UUID(int=(1 << 128) - 1), Uuid())
+Queue = str | ColumnElement[str]
 
 
-def next_jobs(queue: str, wanted: ColumnElement[bool], *, limit: int) -> Subquery:
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What decides whose turn it is, beside the line itself."""
+
+    busy: Select[Any]  #: how many jobs count as a tenant's own at this moment
+    served: ColumnElement[Sequence[str]] | None = None  #: tenants; the one served last is last
+    named: ColumnElement[UUID] | None = None  #: a job that goes before others of its line
+
+
+def next_jobs(queue: Queue, wanted: ColumnElement[bool], facts: Facts, *, limit: int) -> Subquery:
     """(id, place) of the next ``limit`` queued jobs that are ``wanted``; place 1 goes first.
 
-    A tenant's turn comes after as many jobs as it has running and waiting in Redis, so a
-    batch of thousands does not stand before another tenant's single picture.  Reads the
+    A tenant's turn comes after as many jobs as it is busy with, so a batch of thousands
+    does not stand before another tenant's single picture.  Reads the
     index job_next from place to place (one look per priority and tenant, then ``limit``
     rows each), so its cost does not grow with the number of queued jobs; those that back off
     are in another index, of which it reads ``limit`` rows at most.
     """
-    first = union_all(
-        _heads(queue, wanted, limit), select(_retries(queue, wanted, limit))
-    ).subquery("first")
-    busy = _busy(queue).cte("busy")
+    first = _first(queue, wanted, facts.named, limit)
+    busy = facts.busy.cte("busy")
     turn = func.row_number().over(
-        partition_by=[first.c.priority, first.c.tenant], order_by=first.c.id
+        partition_by=[first.c.priority, first.c.tenant], order_by=[first.c.behind, first.c.id]
     ) + func.coalesce(busy.c.jobs, 0)
     heads = (
-        select(first.c.id, first.c.priority, turn.label("turn"))
+        select(first.c.id, first.c.priority, first.c.tenant, turn.label("turn"))
         .select_from(first.outerjoin(busy, busy.c.tenant == first.c.tenant))
-        .subquery("heads")
+        .subquery("turns")
     )
-    order = (heads.c.priority.desc(), heads.c.turn, heads.c.id)
-    place = func.row_number().over(order_by=order).label("place")
-    return select(heads.c.id, place).order_by(*order).limit(limit).subquery("next")
+    by_turn: list[Any] = [heads.c.priority.desc(), heads.c.turn, heads.c.id]
+    if facts.served is not None:
+        by_turn.insert(2, func.array_position(facts.served, heads.c.tenant).nulls_first())
+    place = func.row_number().over(order_by=by_turn).label("place")
+    return select(heads.c.id, place).order_by(*by_turn).limit(limit).subquery("next")
 
 
-def _heads(queue: str, wanted: ColumnElement[bool], limit: int) -> Select[Any]:
+def _first(
+    queue: Queue, wanted: ColumnElement[bool], named: ColumnElement[UUID] | None, limit: int
+) -> Subquery:
+    """The jobs among which the next ones are; ``behind`` is 0 for the one that was named."""
+    others = wanted if named is None else and_(wanted, job.c.id != named)
+    behind = literal_column("1", Integer).label("behind")
+    parts = [
+        select(part.c.id, part.c.priority, part.c.tenant, behind)
+        for part in (_heads(queue, others, limit), _retries(queue, others, limit))
+    ]
+    if named is not None:
+        parts.append(
+            select(
+                job.c.id, job.c.priority, job.c.tenant, literal_column("0", Integer).label("behind")
+            ).where(job.c.id == named, job.c.queue == queue, wanted)
+        )
+    return union_all(*parts).subquery("first")
+
+
+def _heads(queue: Queue, wanted: ColumnElement[bool], limit: int) -> Subquery:
     """The first of each line."""
-    lines = _lines(queue)
+    lines = lines_of(queue)
     head = (
         select(job.c.id)
-        .where(
-            job.c.queue == queue,
-            in_line(),
-            job.c.priority == lines.c.priority,
-            job.c.tenant == lines.c.tenant,
-            wanted,
-        )
+        .where(in_line_of(lines, queue), wanted)
         .order_by(job.c.id)
         .limit(limit)
         .lateral("head")
     )
-    return select(head.c.id, lines.c.priority, lines.c.tenant).select_from(lines.join(head, true()))
+    both = lines.join(head, true())
+    return select(head.c.id, lines.c.priority, lines.c.tenant).select_from(both).subquery("heads")
 
 
-def _retries(queue: str, wanted: ColumnElement[bool], limit: int) -> Subquery:
+def _retries(queue: Queue, wanted: ColumnElement[bool], limit: int) -> Subquery:
     """Those whose pause has ended and that no tick has put back into their line."""
     return (
         select(job.c.id, job.c.priority, job.c.tenant)
@@ -88,7 +111,7 @@ def _retries(queue: str, wanted: ColumnElement[bool], limit: int) -> Subquery:
     )
 
 
-def _lines(queue: str) -> Any:  # noqa: ANN401 - a recursive CTE has no better type
+def lines_of(queue: Queue) -> Any:  # noqa: ANN401 - a recursive CTE has no better type
     """Each (priority, tenant) that has queued jobs: a loose index scan."""
 
     def first(*after: ColumnElement[bool]) -> Select[int, str]:
@@ -109,30 +132,14 @@ def _lines(queue: str) -> Any:  # noqa: ANN401 - a recursive CTE has no better t
     )
 
 
-def standing_before(queue: str, priority: int, job_id: UUID, *, limit: int) -> Select[int]:
-    """How many jobs of the line stand before this one, counted up to ``limit``."""
-    lines = _lines(queue)
-    end = case((lines.c.priority > priority, LAST), else_=literal(job_id, Uuid()))
-    ahead = (
-        select(literal(1))
-        .where(
-            job.c.queue == queue,
-            in_line(),
-            job.c.priority == lines.c.priority,
-            job.c.tenant == lines.c.tenant,
-            job.c.id < end,
-        )
-        .limit(limit)
-        .lateral("ahead")
+def in_line_of(lines: Any, queue: Queue) -> ColumnElement[bool]:  # noqa: ANN401 - as above
+    """Of one of the ``lines``: read from the index job_next, in order of id."""
+    return and_(
+        job.c.queue == queue,
+        in_line(),
+        job.c.priority == lines.c.priority,
+        job.c.tenant == lines.c.tenant,
     )
-    found = (
-        select(literal(1))
-        .select_from(lines.join(ahead, true()))
-        .where(lines.c.priority >= priority)
-        .limit(limit)
-        .subquery()
-    )
-    return select(func.count(literal(1))).select_from(found)
 
 
 def in_line() -> ColumnElement[bool]:
@@ -140,12 +147,21 @@ def in_line() -> ColumnElement[bool]:
     return and_(state_is(JobState.QUEUED), job.c.not_before.is_(None))
 
 
-def _busy(queue: str) -> Select[Any]:
-    """How many jobs of each tenant run or stand in Redis: a few per worker."""
+def on_cards(queue: Queue) -> Select[Any]:
+    """How many jobs of each tenant run."""
     running = select(job.c.tenant).where(job.c.queue == queue, state_is(JobState.RUNNING))
-    standing = select(job.c.tenant).where(
+    return _counted(running.subquery())
+
+
+def on_cards_or_named(queue: Queue) -> Select[Any]:
+    """How many jobs of each tenant run, or are named by a message: a few per worker."""
+    running = select(job.c.tenant).where(job.c.queue == queue, state_is(JobState.RUNNING))
+    named = select(job.c.tenant).where(
         job.c.queue == queue, state_is(JobState.QUEUED), job.c.dispatched_at.is_not(None)
     )
-    both = running.union_all(standing).subquery()
-    jobs = func.count(literal(1), type_=Integer).label("jobs")
-    return select(both.c.tenant, jobs).group_by(both.c.tenant)
+    return _counted(running.union_all(named).subquery())
+
+
+def _counted(tenants: Subquery) -> Select[Any]:
+    jobs = func.count(1, type_=Integer).label("jobs")
+    return select(tenants.c.tenant, jobs).group_by(tenants.c.tenant)

@@ -40,14 +40,15 @@ from jobs.model import (
 from jobs.postgres import attempts, window
 from jobs.postgres.connection import Database
 from jobs.postgres.ended import ended
-from jobs.postgres.fair import standing_before
 from jobs.postgres.losses import lose_worker
 from jobs.postgres.offers import Models, live_workers
+from jobs.postgres.places import standing_before
 from jobs.postgres.replay import replay, touch
 from jobs.postgres.rows import job_of
 from jobs.postgres.submit import submit
 from jobs.postgres.tables import input_, job, model, move, state_is, worker
 from jobs.states import JobState
+from jobs.turns import Served
 
 #: As text: a JSON null is no NULL of SQL.  In the words of the index job_suspect.
 IS_SUSPECT: Final = literal_column("(result ->> 'suspect')").is_not(None)
@@ -59,6 +60,7 @@ class PostgresLedger:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._models = Models()
+        self._served = Served()
 
     # ---- what a producer asks
 
@@ -138,7 +140,9 @@ class PostgresLedger:
         mine = self.get(job_id)
         if mine.state is not JobState.QUEUED:
             return None
-        statement = standing_before(mine.queue, int(mine.priority), mine.id, limit=POSITION_LIMIT)
+        statement = standing_before(
+            mine.queue, mine.tenant, int(mine.priority), mine.id, limit=POSITION_LIMIT
+        )
         with self.database.connect() as connection:
             return int(connection.execute(statement).scalar_one())
 
@@ -215,11 +219,21 @@ class PostgresLedger:
 
     def claim(self, job_id: JobId, info: WorkerInfo, *, lease: timedelta = LEASE) -> Lease | None:
         with self.database.connect() as connection:
-            return attempts.claim(connection, job_id, info, lease)
+            return self._noted(attempts.claim(connection, job_id, info, lease))
 
-    def claim_next(self, info: WorkerInfo, *, lease: timedelta = LEASE) -> Lease | None:
+    def claim_next(
+        self, info: WorkerInfo, *, named: JobId | None = None, lease: timedelta = LEASE
+    ) -> Lease | None:
+        served = self._served.of(info.model.queue)
         with self.database.connect() as connection:
-            return attempts.claim_next(connection, info, lease)
+            return self._noted(
+                attempts.claim_next(connection, info, lease, named=named, served=served)
+            )
+
+    def _noted(self, lease: Lease | None) -> Lease | None:
+        if lease is not None:
+            self._served.note(lease.job.queue, lease.job.tenant)
+        return lease
 
     def renew(
         self, worker_id: UUID, holdings: Sequence[Holding], *, lease: timedelta = LEASE

@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from jobs.errors import FailureClass
 from jobs.model import JobId, ServedModel
 from jobs.postgres.attempts import due, ended_badly
-from jobs.postgres.fair import next_jobs
+from jobs.postgres.fair import Facts, next_jobs, on_cards_or_named
 from jobs.postgres.offers import live_workers
 from jobs.postgres.tables import is_alive, is_among, job, state_is, worker
 from jobs.states import JobState
@@ -148,7 +148,9 @@ def take_window(connection: Connection, queue: str, size: int, most: int) -> lis
     room = size - connection.execute(standing).scalar_one()
     if min(room, most) <= 0:
         return []
-    line = next_jobs(queue, and_(due(), job.c.dispatched_at.is_(None)), limit=min(room, most))
+    facts = Facts(busy=on_cards_or_named(queue))
+    wanted = and_(due(), job.c.dispatched_at.is_(None))
+    line = next_jobs(queue, wanted, facts, limit=min(room, most))
     ids = (
         select(job.c.id)
         .join(line, line.c.id == job.c.id)

@@ -36,6 +36,7 @@ from jobs.testing.memory_endings import give_up, lose, lose_beside, ran_out
 from jobs.testing.memory_retention import MemoryRetention
 from jobs.testing.memory_rows import QUEUED, REQUEUED, RUNNING, AttemptRecord, Row, in_turn, utc_now
 from jobs.testing.memory_workers import MemoryWorkers
+from jobs.turns import Served
 
 SUBMITTER: Final = "producer"
 
@@ -51,6 +52,7 @@ class MemoryLedger(MemoryRetention):
         self._inputs: dict[tuple[str, str], datetime] = {}
         self._sizes: dict[tuple[str, str], int] = {}
         self._workers = MemoryWorkers()
+        self._served = Served()
 
     # ---- what a producer asks
 
@@ -159,12 +161,13 @@ class MemoryLedger(MemoryRetention):
             mine = self._row(job_id).job
             if mine.state is not QUEUED:
                 return None
-            place = (-mine.priority, mine.id)
-            return sum(
-                (-row.job.priority, row.job.id) < place
-                for row in self._in_queue(mine.queue)
-                if row.job.state is QUEUED and row.job.not_before is None
+            waiting = in_turn(
+                self._in_queue(mine.queue),
+                lambda row: (
+                    row.job.state is QUEUED and (row.job.not_before is None or row.job.id == job_id)
+                ),
             )
+            return [row.job.id for row in waiting].index(job_id)
 
     def touch_inputs(self, tenant: str, digests: Sequence[str]) -> set[str]:
         with self._lock:
@@ -208,13 +211,18 @@ class MemoryLedger(MemoryRetention):
                 return None
             return self._start(row, worker, now, lease)
 
-    def claim_next(self, worker: WorkerInfo, *, lease: timedelta = LEASE) -> Lease | None:
+    def claim_next(
+        self, worker: WorkerInfo, *, named: JobId | None = None, lease: timedelta = LEASE
+    ) -> Lease | None:
         with self._lock:
             now = self._now()
-            line = in_turn(self._in_queue(worker.model.queue), lambda row: _may(worker, row, now))
+            rows = self._in_queue(worker.model.queue)
+            served = self._served.of(worker.model.queue)
+            line = in_turn(rows, lambda row: _may(worker, row, now), served=served, named=named)
             return self._start(line[0], worker, now, lease) if line else None
 
     def _start(self, row: Row, worker: WorkerInfo, now: datetime, lease: timedelta) -> Lease:
+        self._served.note(row.job.queue, row.job.tenant)
         return row.start(worker, self._workers.known(worker.id), now=now, lease=lease)
 
     def renew(
@@ -350,6 +358,7 @@ class MemoryLedger(MemoryRetention):
             fresh = in_turn(
                 self._in_queue(queue),
                 lambda row: row.job.dispatched_at is None and row.is_due(now),
+                busy=lambda row: row.job.state is RUNNING or row.is_standing,
             )[: max(min(room, size if most is None else most), 0)]
             for row in fresh:
                 row.store(replace(row.job, dispatched_at=now))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -12,7 +12,7 @@ from uuid import UUID
 from jobs.errors import FailureClass
 from jobs.keys import Keyed
 from jobs.ledger import Ended, Move
-from jobs.model import Failure, Job, Lease, NewJob, Order, WorkerInfo, new_job_id
+from jobs.model import Failure, Job, JobId, Lease, NewJob, Order, WorkerInfo, new_job_id
 from jobs.states import MOVES, JobState
 
 QUEUED, RUNNING = JobState.QUEUED, JobState.RUNNING
@@ -283,18 +283,27 @@ CONSTRAINTS: Final[Mapping[str, Callable[[Job], bool]]] = {
 }
 
 
-def in_turn(rows: Iterable[Row], wanted: Callable[[Row], bool]) -> list[Row]:
+def in_turn(
+    rows: Iterable[Row],
+    wanted: Callable[[Row], bool],
+    *,
+    busy: Callable[[Row], bool] = lambda row: row.job.state is RUNNING,
+    served: Sequence[str] = (),
+    named: JobId | None = None,
+) -> list[Row]:
     """A queue's wanted rows: by priority, then fairly between tenants, then oldest first.
 
-    A tenant's turn comes after as many jobs as it has running and waiting in the broker.
+    A tenant's turn comes after as many jobs as it is ``busy`` with; of two with the same turn,
+    the one ``served`` last goes last; ``named`` goes first in its own line.
     """
-    rows = sorted(rows, key=lambda row: row.job.id)
+    rows = sorted(rows, key=lambda row: (row.job.id != named, row.job.id))
     turns: Counter[tuple[str, int]] = Counter()
-    busy = Counter(row.job.tenant for row in rows if row.job.state is RUNNING or row.is_standing)
+    taken = Counter(row.job.tenant for row in rows if busy(row))
     order = []
     for row in filter(wanted, rows):
         job = row.job
         turns[job.tenant, job.priority] += 1
-        turn = turns[job.tenant, job.priority] + busy[job.tenant]
-        order.append((-job.priority, turn, job.id, row))
-    return [row for *_, row in sorted(order, key=lambda place: place[:3])]
+        turn = turns[job.tenant, job.priority] + taken[job.tenant]
+        last = served.index(job.tenant) if job.tenant in served else -1
+        order.append((-job.priority, turn, last, job.id, row))
+    return [row for *_, row in sorted(order, key=lambda place: place[:4])]

@@ -92,6 +92,60 @@ class OrderConformance:
         assert [lease.job.id for lease in running if lease] == a[:2]
         assert window == [b[0], b[1], a[2], b[2]]
 
+    def test_messages_that_stand_make_nobody_wait(self, ledger: Ledger) -> None:
+        """A batch fills the window; then a single picture comes."""
+        many = all_submitted(ledger, several(10, tenant="a"))
+        ledger.take_window(QUEUE, size=8)
+        one = submitted(ledger, new(tenant="b")).id
+
+        first, second, third = (ledger.claim_next(WORKER, named=named) for named in many[:3])
+
+        assert [lease.job.id for lease in (first, second, third) if lease] == [
+            many[0],
+            one,
+            many[2],
+        ]
+
+    def test_a_message_s_job_goes_first_in_its_own_line(self, ledger: Ledger) -> None:
+        ids = all_submitted(ledger, several(40, tenant="a"))
+
+        lease = ledger.claim_next(WORKER, named=ids[-1])
+
+        assert lease is not None
+        assert lease.job.id == ids[-1]
+
+    def test_a_message_s_job_does_not_go_before_a_higher_priority(self, ledger: Ledger) -> None:
+        bulk = all_submitted(ledger, several(3, priority=Priority.BULK))
+        urgent = submitted(ledger, new(priority=Priority.INTERACTIVE)).id
+
+        lease = ledger.claim_next(WORKER, named=bulk[0])
+
+        assert lease is not None
+        assert lease.job.id == urgent
+
+    def test_a_message_of_a_job_that_is_done_takes_the_next(self, ledger: Ledger) -> None:
+        ids = all_submitted(ledger, several(2))
+        completed(ledger, claimed(ledger, ledger.get(ids[0])))
+
+        taken_by_it = ledger.claim_next(WORKER, named=ids[0])
+        rest = ledger.claim_next(WORKER, named=ids[1])
+
+        assert taken_by_it is not None
+        assert (taken_by_it.job.id, rest) == (ids[1], None)
+
+    def test_a_message_s_job_of_another_queue_stays_there(self, ledger: Ledger) -> None:
+        job = submitted(ledger)
+
+        assert ledger.claim_next(worker("gpu-3", model=LIGHTNING), named=job.id) is None
+        assert ledger.get(job.id).attempt == 0
+
+    def test_messages_that_stand_do_not_hold_their_tenant_back(self, ledger: Ledger) -> None:
+        a = all_submitted(ledger, several(8, tenant="a"))
+        ledger.take_window(QUEUE, size=8)
+        b = all_submitted(ledger, several(8, tenant="b"))
+
+        assert taken(ledger, 4) == [a[0], b[0], a[1], b[1]]
+
     def test_a_window_never_holds_more_than_its_size(self, ledger: Ledger) -> None:
         ids = all_submitted(ledger, several(10))
 

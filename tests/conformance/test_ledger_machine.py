@@ -149,6 +149,10 @@ class LedgerMachine(RuleBasedStateMachine):
         self.newest[job] = attempt
         return len(self.worlds[0].leases) - 1
 
+    @rule(target=leases, worker=WORKERS, job=jobs)
+    def claim_named(self, worker: WorkerInfo, job: int) -> Any:  # noqa: ANN401 - a number, or none
+        return self.claimed(self.act(lambda world: world.claim_next(worker, SPAN, job)))
+
     @rule(worker=WORKERS, held=st.lists(st.tuples(leases, st.integers(0, 9)), max_size=3))
     def renew(self, worker: WorkerInfo, held: list[tuple[int, int]]) -> None:
         by_job = {self.job_of(lease): Reported(lease=lease, done=done) for lease, done in held}

@@ -73,8 +73,9 @@ class World:
     def claim(self, job: int, worker: WorkerInfo, lease: timedelta) -> object:
         return self._keep(self.ledger.claim(self.ids[job], worker, lease=lease))
 
-    def claim_next(self, worker: WorkerInfo, lease: timedelta) -> object:
-        return self._keep(self.ledger.claim_next(worker, lease=lease))
+    def claim_next(self, worker: WorkerInfo, lease: timedelta, named: int | None = None) -> object:
+        job_id = None if named is None else self.ids[named]
+        return self._keep(self.ledger.claim_next(worker, lease=lease, named=job_id))
 
     def _keep(self, lease: Lease | None) -> object:
         if lease is None:

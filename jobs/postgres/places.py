@@ -1,0 +1,67 @@
+"""How many jobs start before a queued one."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import Integer, Select, Uuid, case, cast, func, literal, or_, select, true
+
+from jobs.postgres.fair import in_line, in_line_of, lines_of, on_cards
+from jobs.postgres.tables import job
+
+
+def standing_before(
+    queue: str, tenant: str, priority: int, job_id: UUID, *, limit: int
+) -> Select[int]:
+    """Counted up to ``limit``: all of a higher priority, and of its own as many of each tenant
+    as have a turn before it.
+
+    ``turns`` is the number of jobs in a line whose turn comes no later than this job's: as many as
+    stand before it in its own line and one, with more where its tenant has more on the cards,
+    and with fewer where the other tenant has.
+    """
+    mine = literal(job_id, Uuid())
+    own = (
+        select(literal(1))
+        .where(
+            job.c.queue == queue,
+            in_line(),
+            job.c.priority == priority,
+            job.c.tenant == tenant,
+            job.c.id < mine,
+        )
+        .limit(limit)
+        .subquery()
+    )
+    rank = select(func.count(literal(1))).select_from(own).scalar_subquery()
+    busy = on_cards(queue).cte("busy")
+    ours = select(busy.c.jobs).where(busy.c.tenant == tenant).scalar_subquery()
+    lines = lines_of(queue)
+    turns = rank + 1 + func.coalesce(ours, 0) - func.coalesce(busy.c.jobs, 0)
+    most = case(
+        (lines.c.priority > priority, limit),
+        else_=func.greatest(func.least(turns, limit), 0),
+    )
+    upto = (
+        select(
+            lines.c.priority, lines.c.tenant, cast(func.greatest(most, 0), Integer).label("most")
+        )
+        .select_from(lines.outerjoin(busy, busy.c.tenant == lines.c.tenant))
+        .where(lines.c.priority >= priority)
+        .subquery("upto")
+    )
+    line = (
+        select(job.c.id, func.row_number().over(order_by=job.c.id).label("turn"))
+        .where(in_line_of(upto, queue))
+        .order_by(job.c.id)
+        .limit(upto.c.most)
+        .lateral("line")
+    )
+    found = (
+        select(literal(1))
+        .select_from(upto.join(line, true()))
+        .where(or_(upto.c.priority > priority, line.c.turn < upto.c.most, line.c.id < mine))
+        .limit(limit)
+        .subquery()
+    )
+    return select(func.count(literal(1))).select_from(found)
