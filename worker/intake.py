@@ -66,7 +66,7 @@ class Intake:
         return received <= self.messages and self.gate.is_open
 
     def message(self, job_id: JobId) -> None:
-        """Work on the job that a message named, unless it is done, taken, or we have no room."""
+        """Work on the job that a message named, or on the one whose turn it is before it."""
         self.came += 1
         self.in_vain = 0
         # Even one whose job is done tells that messages come: who helps itself now would leave
@@ -78,7 +78,9 @@ class Intake:
             self._quietly(lambda: self.ledger.undispatch([job_id]))
             return
         with self._counted(), place:
-            lease = self._quietly(lambda: self.ledger.claim(job_id, self.worker, lease=self.lease))
+            lease = self._quietly(
+                lambda: self.ledger.claim_next(self.worker, named=job_id, lease=self.lease)
+            )
             if lease is not None:
                 self._work(lease, place, came_by="message")
 

@@ -104,7 +104,7 @@ def test_a_message_without_room_may_be_sent_again() -> None:
 def test_a_message_in_an_outage_of_the_ledger_harms_nothing() -> None:
     bench = Bench()
     job = submitted(bench.ledger, new())
-    bench.books.shut("claim", "undispatch")
+    bench.books.shut("claim_next", "undispatch")
     intake = intake_of(bench)
 
     intake.message(job.id)
@@ -180,17 +180,42 @@ def test_while_messages_come_it_does_not_help_itself() -> None:
     intake = intake_of(bench, clock=seconds)
     done = submitted(bench.ledger, new())
     intake.message(done.id)
-    waiting = submitted(bench.ledger, new("the next one"))
 
     for _ in range(5):
         seconds.now += 0.7 * PATIENCE
         intake.look()
         intake.message(done.id)
-    assert bench.ledger.get(waiting.id).state is JobState.QUEUED
+    assert bench.books.calls.count("claim_next") == 6  # once for each message
 
+    waiting = submitted(bench.ledger, new("the next one"))
     seconds.now += PATIENCE
     intake.look()
     eventually(lambda: bench.ledger.get(waiting.id).state is JobState.SUCCEEDED)
+
+
+def test_a_message_whose_job_is_done_takes_the_next_one() -> None:
+    bench = Bench()
+    intake = intake_of(bench)
+    done = submitted(bench.ledger, new())
+    intake.message(done.id)
+    waiting = submitted(bench.ledger, new("the next one"))
+
+    intake.message(done.id)
+
+    assert bench.ledger.get(waiting.id).state is JobState.SUCCEEDED
+
+
+def test_a_message_does_not_make_another_tenant_wait() -> None:
+    bench = Bench()
+    intake = intake_of(bench)
+    many = [submitted(bench.ledger, new(f"{n}", tenant="a")) for n in range(3)]
+    intake.message(many[0].id)
+    one = submitted(bench.ledger, new("one", tenant="b"))
+
+    intake.message(many[1].id)
+
+    assert bench.ledger.get(one.id).state is not JobState.QUEUED
+    assert bench.ledger.get(many[1].id).state is JobState.QUEUED
 
 
 def test_an_empty_ledger_is_not_asked_all_the_time() -> None:
