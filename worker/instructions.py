@@ -22,8 +22,8 @@ _KEPT: Final = re.compile(
 )
 #: Whoever says one of these may mean the whole picture.
 _WHOLE: Final = re.compile(
-    r"\b(?:back\s?ground|backdrop|behind|scene|scenery|setting|surroundings?|environment|room"
-    r"|indoors?|outdoors?|style|look like|in the style|mood|atmosphere|vintage|retro|theme"
+    r"\b(?:back\s?ground|backdrop|behind|around|scene|scenery|setting|surroundings?|environment"
+    r"|room|indoors?|outdoors?|style|look like|in the style|mood|atmosphere|vintage|retro|theme"
     r"|light|lights|lighting|lit|shadows?|bright\w*|dark\w*|exposure|contrast|saturation|tones?"
     r"|palette|filter|gr[ae]yscale|black and white|monochrome|sepia|sky|sunset|snow|rain|fog"
     r"|winter|summer|spring|autumn|season|weather|night|day|daylight|morning|evening"
@@ -31,7 +31,8 @@ _WHOLE: Final = re.compile(
     r"|pose|everything|everyone|all|whole|entire|every|picture|image|photo\w*|shot"
     r"|painting|drawing|sketch|cartoon|anime|illustration|poster|render\w*|watercolou?r|3d"
     r"|restore|enhance|sharpen|upscale|blur\w*|denoise|colori[sz]e)\b"
-    r"|背景|后面|身后|场景|环境|放在|放到|置于|摆在|室内|室外|户外|风格|氛围|复古|主题"
+    r"|背景|底色|底图|色底|把底|换底|后面|身后|场景|环境|放在|放到|置于|摆在|室内|室外|户外"
+    r"|风格|氛围|复古|主题"
     r"|光线|灯光|光照|打光|阴影|亮度|调亮|调暗|曝光|对比度|饱和度|色调|滤镜|黑白|天空|日落|雪|雨|雾"
     r"|季节|天气|夜|白天|早晨|黄昏|视角|角度|镜头|构图|放大|缩小|裁剪|旋转|翻转|边框|特写"
     r"|姿势|全部|所有|整个|整张|画面|图片|图像|照片|图[0-9一二三]|油画|素描|卡通|动漫|插画|海报|水彩"

@@ -142,6 +142,9 @@ def test_one_object_is_named(instruction: str) -> None:
         "把杯子放在沙滩上",
         "把整张照片变成油画",
         "杯子后面换成红色",
+        "make the area around the mug red",
+        "现在把底色换成白色",
+        "把底换成紫色，其他保持不变",
     ],
 )
 def test_where_the_whole_may_change_no_object_is_named(instruction: str) -> None:
