@@ -84,11 +84,11 @@ def run(engine: Engine, case: Case, *, profile: str, seed: int, wrong: bool = Fa
 
 
 def run_all(  # noqa: PLR0913 - what a measurement is made of
-    engine: Engine, count: int, seed: int, *, profile: str, unseen: bool, wrong: bool = False
+    engine: Engine, count: int, seed: int, *, profile: str, unseen: bool, wrong: int = 0
 ) -> list[Judged]:
-    """``count`` cases of each kind."""
+    """``count`` cases of each kind, the first ``wrong`` of them by a wrong instruction too."""
     return [
-        run(engine, case, profile=profile, seed=number, wrong=wrong)
+        run(engine, case, profile=profile, seed=number, wrong=number < wrong)
         for kind in EditKind
         for number, case in enumerate(held_out_cases(kind, count, seed, unseen=unseen))
     ]
@@ -109,14 +109,35 @@ def report(results: Sequence[Judged]) -> dict[str, Any]:
             language.value: _right_share([one for one in results if one.case.language is language])
             for language in Language
         },
+        "right_share_margin": _margin([one.right for one in verdicts]),
         "edited_part_right_share": _mean([one.edit_right for one in verdicts]),
         "psnr_db": _mean([one.psnr_db for one in verdicts]),
         "wrong_instruction_share": _mean(wrong),
+        "mistakes": [_told(one) for one in results if not one.verdict.right],
+    }
+
+
+def _told(one: Judged) -> dict[str, Any]:
+    return {
+        "type": one.case.edit.kind.value,
+        "colour": one.case.edit.colour,
+        "instruction": one.case.instruction,
+        "edit_right": one.verdict.edit_right,
+        "rest_stays": one.verdict.rest_stays,
+        "psnr_db": round(one.verdict.psnr_db, 1),
     }
 
 
 def _right_share(results: Sequence[Judged]) -> float | None:
     return _mean([one.verdict.right for one in results])
+
+
+def _margin(values: Sequence[bool]) -> float | None:
+    """Half of the binomial 95 % interval about the share."""
+    if not values:
+        return None
+    share = float(np.mean(values))
+    return round(1.96 * float(np.sqrt(share * (1 - share) / len(values))), 3)
 
 
 def _mean(values: Sequence[float]) -> float | None:
