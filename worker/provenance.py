@@ -36,8 +36,8 @@ SOURCE_TYPE: Final = (
     "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 )
 GENERATED: Final = "1"  # GB 45438-2025: made by a model, as against 2 (possibly) and 3 (suspected)
-#: A JPEG holds 65,502 bytes of XMP in one piece; a longer packet of the source is left out.
-MAX_SOURCE_BYTES: Final = 60_000
+#: A JPEG holds 65,502 bytes of XMP in one piece; with a longer packet, the source's is left out.
+MAX_BYTES: Final = 65_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +49,14 @@ class Labeller:
 
     def packet(self, job: Job, source: bytes | None) -> bytes:
         """The XMP of the job's picture, on top of the source's.  The same job, the same bytes."""
-        tree = _readable(source) or _empty()
+        tree = _readable(source)
+        if tree is not None:
+            packet = self._labelled(tree, job)
+            if len(packet) <= MAX_BYTES:  # written anew, it may be longer than it was
+                return packet
+        return self._labelled(_empty(), job)
+
+    def _labelled(self, tree: ET.Element, job: Job) -> bytes:
         description = _fresh_description(tree)
         for name, value in self._properties(job).items():
             ET.SubElement(description, name).text = value
@@ -82,10 +89,14 @@ class Labeller:
 
 def _readable(source: bytes | None) -> ET.Element | None:
     """The source's packet, if it is one.  It comes from strangers: no entity is expanded."""
-    if source is None or len(source) > MAX_SOURCE_BYTES or b"<!" in source:
+    if source is None or len(source) > MAX_BYTES:
         return None
     try:
-        tree = ET.fromstring(source.strip(b"\x00 \r\n\t"))  # noqa: S314 - no <!DOCTYPE, no entities
+        # As text, whatever encoding it claims: in another one, "<!" would be other bytes.
+        text = source.decode("utf-8").strip("\ufeff\x00 \r\n\t")
+        if "<!" in text:
+            return None
+        tree = ET.fromstring(text)  # noqa: S314 - no <!DOCTYPE, no entities
     except (ET.ParseError, ValueError):
         return None
     return tree if _rdf(tree) is not None else None

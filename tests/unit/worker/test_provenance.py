@@ -25,6 +25,7 @@ KEPT = (
     b' Iptc4xmpExt:DigitalSourceType="digitalCapture">'
     b"<dc:rights>kept</dc:rights></rdf:Description></rdf:RDF></x:xmpmeta>"
 )
+DOCTYPE = b'<!DOCTYPE a [<!ENTITY b "bb">]>'
 
 
 def job() -> Job:
@@ -91,8 +92,12 @@ def test_labelling_again_says_everything_once() -> None:
         b"<a/>",
         b"\xff\xfe\x00",
         KEPT[:100],
-        b'<!DOCTYPE a [<!ENTITY b "bb">]>' + KEPT,
+        DOCTYPE + KEPT,
+        (DOCTYPE + KEPT).decode().encode("utf-16-be"),
+        b'<?xml version="1.0" encoding="cp037"?>'.decode().encode("cp037")
+        + (DOCTYPE + KEPT).decode().encode("cp037"),
         KEPT.replace(b"kept", b"x" * 70_000),
+        KEPT.replace(b"kept", b">" * 50_000),  # four times as long once it is written anew
     ],
 )
 def test_a_packet_that_is_none_is_left_out(hostile: bytes) -> None:
