@@ -9,7 +9,8 @@ from jobs.connect import connect
 from jobs.errors import BadSettings
 from worker.cards import pin
 from worker.engine.base import Engine
-from worker.health import Health, serve
+from worker.health import Health
+from worker.pages import serve
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def run(settings: WorkerSettings) -> int:
     log.info("worker_starting", extra=settings.redacted())
     health = Health()
     if settings.health_port:
-        serve(health, settings.health_port)
+        serve(health.pages(), settings.health_port, setting="PACKSHOT_HEALTH_PORT")
     services = connect(settings)
     services.check()  # before the minutes that a model takes to load
     engine = load_engine(settings)

@@ -11,7 +11,7 @@ import click
 
 from jobs import log
 from jobs.errors import JobsError, Unavailable
-from worker.health import ask
+from worker.pages import ask
 from worker.settings import WorkerSettings
 
 

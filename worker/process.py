@@ -68,7 +68,7 @@ class WorkerProcess:
         self.health = health or Health()
         lease = timedelta(seconds=settings.lease_seconds)
         self.info = WorkerInfo(
-            id=uuid4(),
+            id=settings.worker_id or uuid4(),
             holder=f"{socket.gethostname()}/{engine.card}/{os.getpid()}",
             card=engine.card,
             model=engine.model,
@@ -87,6 +87,7 @@ class WorkerProcess:
             labeller=Labeller(model=engine.model, producer=settings.provider)
             if settings.provenance
             else None,
+            on_ended=self.health.tally.ended,
         )
         self.intake = Intake(
             ledger=ledger,

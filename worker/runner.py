@@ -74,6 +74,7 @@ class Runner:
     labeller: Labeller | None = None  #: ``None``: pictures say nothing of their making
     patience: float = PATIENCE
     pauses: Callable[[], Iterator[float]] = pauses  #: seconds between tries in place
+    on_ended: Callable[[Held, Verdict], None] = lambda _held, _verdict: None
 
     def run(self, lease: Lease, place: Place, *, came_by: str = "hand") -> Verdict:
         """Never raises: every ending is a verdict, a move in the ledger and a log line."""
@@ -82,6 +83,7 @@ class Runner:
             outcome = self._outcome(held, place)
             # What the frames of a failed edit held on the card is free by now.
             verdict, why = self._announce(held, outcome)
+        self.on_ended(held, verdict)
         seconds = time.monotonic() - began
         log.info(
             "attempt_finished",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+from uuid import UUID
 
 from pydantic import Field
 
@@ -28,6 +29,9 @@ class WorkerSettings(Settings):
         default=Path("~/.cache/packshot"), description="where the weights' sha256 are remembered"
     )
     release: str | None = None
+    worker_id: UUID | None = Field(
+        default=None, description="this process in the ledger; its supervisor chooses it"
+    )
     provenance: bool = Field(
         default=True, description="say in each picture's XMP that a model made it"
     )

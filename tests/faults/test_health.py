@@ -16,7 +16,7 @@ from standalone.settings import child_environment
 from tests.faults.scene import Scene
 from tests.faults.test_redis_away import frozen, refusing
 from tests.services import eventually
-from worker.health import ask
+from worker.pages import ask
 
 
 @pytest.fixture

@@ -1,0 +1,68 @@
+"""What this process has done, in Prometheus' words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from worker.held import Held
+from worker.pages import Page
+
+MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+#: Bounds of the waits that people ask about: seconds.
+WAITS: Final = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 14_400)
+
+
+class Tally:
+    """Counts attempts as they end.  Thread-safe."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._attempts = Counter(
+            "packshot_attempts",
+            "Attempts by how they ended.",
+            ["verdict"],
+            registry=self.registry,
+        )
+        self._stages = Counter(
+            "packshot_stage_seconds",
+            "Seconds of attempts by stage; stage=card is the time on the card.",
+            ["stage"],
+            registry=self.registry,
+        )
+        self._waits = Histogram(
+            "packshot_queue_wait_seconds",
+            "From submit to the first attempt, by the ledger's clock.",
+            buckets=WAITS,
+            registry=self.registry,
+        )
+
+    def watch(self, is_busy: Callable[[], bool]) -> None:
+        """From now on there is a card."""
+        gauge = Gauge("packshot_card_busy", "1 while a job is on the card.", registry=self.registry)
+        gauge.set_function(lambda: float(is_busy()))
+
+    def ended(self, held: Held, verdict: str) -> None:
+        """An attempt is over."""
+        self._attempts.labels(verdict).inc()
+        for stage, seconds in held.timings.items():
+            if stage != "total":
+                self._stages.labels(stage).inc(seconds)
+        job = held.job
+        if held.lease.attempt == 1 and job.started_at is not None:
+            self._waits.observe((job.started_at - job.created_at).total_seconds())
+
+    def page(self) -> Page:
+        return Page(generate_latest(self.registry), MEDIA_TYPE)
