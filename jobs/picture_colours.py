@@ -12,7 +12,8 @@ from PIL import Image, ImageChops, ImageCms
 #: What shows through where a picture is transparent.
 BACKGROUND: Final = (255, 255, 255)
 
-#: All that Pillow has been seen to raise on bad data, by base class.
+#: All that Pillow has been seen to raise on bad data, by base class.  A lack of memory says
+#: nothing about the data: what is within the limits needs little.
 FAULTS: Final = (
     ArithmeticError,
     AssertionError,
@@ -20,7 +21,6 @@ FAULTS: Final = (
     BufferError,
     EOFError,
     LookupError,
-    MemoryError,
     OSError,
     RuntimeError,
     SyntaxError,

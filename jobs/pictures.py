@@ -30,15 +30,14 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from jobs import picture_structure
-from jobs.errors import UnusablePicture
-from jobs.model import OutputFormat
+from jobs.errors import OutOfResources, UnusablePicture
+from jobs.model import MAX_ASPECT, OutputFormat
 from jobs.picture_colours import FAULTS, on_background, split, to_srgb, with_alpha
 
 MAX_BYTES: Final = 64 * 2**20
 MAX_PIXELS: Final = 64 * 2**20  # phones make 50 million
 MIN_SIDE: Final = 16  # pixels
 MAX_SIDE: Final = 16_384  # pixels
-MAX_ASPECT: Final = 8  # longer side ÷ shorter side
 QUALITY: Final = 95  # of JPEG and WebP, where nothing is said
 PNG_XMP: Final = "XML:com.adobe.xmp"  # keyword of the chunk that holds it (XMP part 3)
 
@@ -260,9 +259,12 @@ def _png_info(packet: bytes | None) -> PngInfo | None:
 
 
 def _unusable(name: str, problem: str) -> UnusablePicture:
+    return UnusablePicture(f"{_clean(name)}: {problem}")
+
+
+def _clean(name: str) -> str:
     """Names and faults come from strangers: no control characters, no endless text."""
-    clean = "".join(c if c.isprintable() else "?" for c in name[-200:])
-    return UnusablePicture(f"{clean}: {problem}")
+    return "".join(c if c.isprintable() else "?" for c in name[-200:])
 
 
 @contextmanager
@@ -272,8 +274,10 @@ def _refusing(name: str, kind: _Kind) -> Iterator[None]:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as fault:
         raise _unusable(name, f"declares too large a picture; {_TOO_MANY_PIXELS}") from fault
+    except MemoryError as fault:
+        raise OutOfResources(f"{_clean(name)}: no memory left to decode it") from fault
     except FAULTS as fault:
-        detail = "".join(c if c.isprintable() else "?" for c in str(fault)[:120])
+        detail = _clean(str(fault)[:120])
         raise _unusable(
             name, f"the {kind.name} file is truncated or damaged ({detail or 'unreadable'})"
         ) from fault

@@ -14,10 +14,11 @@ from jobs.errors import (
 )
 from jobs.model import Failure
 
-CLASSES: Final[dict[type[JobsError], FailureClass]] = {
+CLASSES: Final[dict[type[Exception], FailureClass]] = {
     InvalidRequest: FailureClass.PERMANENT,  # a picture that the producer should have refused
     NoSuchArtifact: FailureClass.PERMANENT,  # an input that was deleted
     Unavailable: FailureClass.TRANSIENT,
+    MemoryError: FailureClass.RESOURCE,  # the host's; the engine tells of the card's
 }
 MAX_MESSAGE: Final = 2_000  # characters
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
 
 from jobs import pictures
-from jobs.errors import UnusablePicture
+from jobs.errors import OutOfResources, UnusablePicture
 from tests.unit.jobs.picture_files import (
     animation,
     gradient,
@@ -91,7 +91,6 @@ def test_a_damaged_file_is_refused_or_decoded_as_announced(
         EOFError,
         IndexError,
         KeyError,
-        MemoryError,
         NotImplementedError,
         OSError,
         OverflowError,
@@ -122,6 +121,20 @@ def test_whatever_pillow_raises_is_a_refusal(
 
     assert message.startswith("shirt.jpg: ")
     assert message.isprintable()
+
+
+@pytest.mark.parametrize("step", ["_open", "load"])
+def test_a_lack_of_memory_says_nothing_of_the_file(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_image: Image.Image) -> None:
+        raise MemoryError
+
+    data = saved(gradient(), "PNG")
+    monkeypatch.setattr(PngImageFile, step, fail)
+
+    with pytest.raises(OutOfResources, match=r"shirt\.jpg: no memory left to decode it"):
+        pictures.decode(data, name="shirt.jpg")
 
 
 def test_pillows_settings_are_left_alone() -> None:

@@ -65,5 +65,9 @@ def test_what_nobody_foresaw_is_ours_and_bounded_by_the_budget() -> None:
     assert is_ours(ZeroDivisionError())
 
 
+def test_a_lack_of_the_host_s_memory_is_a_lack_of_resources() -> None:
+    assert failure_of(MemoryError()).failure_class is FailureClass.RESOURCE
+
+
 def test_a_message_of_any_length_fits_the_ledger() -> None:
     assert len(failure_of(ValueError("x" * 100_000)).message) == MAX_MESSAGE
