@@ -27,6 +27,7 @@ MAX_PICTURES: Final = 3  # what the model was trained on
 MIN_STEPS: Final = 2  # the model's scheduler divides by zero at one
 MAX_STEPS: Final = 200
 MAX_SIDE: Final = 4_096  # pixels of an output
+MAX_ASPECT: Final = 8  # longer side ÷ shorter side, of a picture that goes in or comes out
 MAX_SEED: Final = 2**53 - 1  # what every reader of JSON keeps exactly (RFC 8259, section 6)
 MAX_FAILURES: Final = 3  # attempts that may end badly before a job is a dead letter
 MAX_SPAN: Final = timedelta(days=3_650)  # of a deadline or a limit
@@ -76,10 +77,12 @@ class _JobIds:
 new_job_id: Final = _JobIds().next
 
 
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+
+
 def canonical_digest(value: object) -> str:
     """sha256 of a JSON value in one spelling: equal values have equal digests."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,8 +136,7 @@ class EditRequest:
         What is not named has its default: the field was added later.
         """
         request = object.__new__(cls)
-        defaults = {one.name: one.default for one in fields(cls) if one.default is not MISSING}
-        for name, value in {**defaults, **values}.items():
+        for name, value in {**_DEFAULTS, **values}.items():
             object.__setattr__(request, name, value)
         return request
 
@@ -165,6 +167,10 @@ class EditRequest:
         width, height = int(match[1]), int(match[2])
         if not (16 <= width <= MAX_SIDE and 16 <= height <= MAX_SIDE):
             raise InvalidRequest(f"size: sides of 16 to {MAX_SIDE} pixels, got {self.size}")
+        if max(width, height) > MAX_ASPECT * min(width, height):
+            raise InvalidRequest(
+                f"size: one side at most {MAX_ASPECT} times the other, got {self.size}"
+            )
         return width, height
 
     def content(self, *, revision: str = "") -> str:
@@ -173,12 +179,13 @@ class EditRequest:
         Choices left at their default stay out, so that a field added later changes no digest
         of a request that does not use it.
         """
-        chosen = {
-            one.name: getattr(self, one.name)
-            for one in fields(self)
-            if getattr(self, one.name) != one.default
-        }
+        choices = ((name, getattr(self, name), default) for name, default in _CHOICES)
+        chosen = {name: value for name, value, default in choices if value != default}
         return canonical_digest({**chosen, "revision": revision})
+
+    def decided(self, **values: Any) -> Self:  # noqa: ANN401 - fields, by name
+        """A copy with values that need no check: digests of stored pictures, a derived seed."""
+        return self.recorded(**{name: getattr(self, name) for name, _ in _CHOICES} | values)
 
     def parameters(self) -> dict[str, Any]:
         """What has no column of its own in the ledger."""
@@ -191,6 +198,11 @@ class EditRequest:
             "quality": self.quality,
             "alpha": self.alpha,
         }
+
+
+#: The fields of a request with their defaults; looked up once, since each submit needs them.
+_CHOICES: Final = tuple((one.name, one.default) for one in fields(EditRequest))
+_DEFAULTS: Final = {name: default for name, default in _CHOICES if default is not MISSING}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -230,7 +242,7 @@ class NewJob:
             check_text(f"metadata {name!a}", f"{name}{value}")
         if not 1 <= self.max_failures <= 100:
             raise InvalidRequest(f"max_failures: 1 to 100, got {self.max_failures}")
-        if len(json.dumps(dict(self.metadata))) > 8_192:
+        if self.metadata and len(json.dumps(dict(self.metadata))) > 8_192:
             raise InvalidRequest("metadata: at most 8 KiB as JSON")
         for what in ("start_within", "run_limit", "keep_for"):
             span = getattr(self, what)

@@ -50,6 +50,7 @@ def request(**changes: Any) -> EditRequest:  # noqa: ANN401 - any field, wrong o
         ("size", "big"),
         ("size", "8x8"),
         ("size", "4097x64"),
+        ("size", "64x513"),
         ("quality", 0),
         ("quality", 101),
         ("quality", 90),  # of a PNG
