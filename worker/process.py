@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from enum import IntEnum
 from functools import partial
 from queue import SimpleQueue
 from typing import Final
@@ -26,6 +25,7 @@ from worker.card import Card
 from worker.consumer import Consumer
 from worker.consumption import ConsumptionWatch, oldest_message
 from worker.engine.base import Engine
+from worker.exits import Exit
 from worker.gate import Gate
 from worker.health import Health, Phase
 from worker.held import Held
@@ -41,15 +41,6 @@ log = logging.getLogger(__name__)
 #: A job told to stop does so within a step; after this many seconds it counts as stuck.
 LAST_STEP: Final = 10.0
 ENDING: Final = "the worker is ending"
-
-
-class Exit(IntEnum):
-    """How a worker process ends; the rest of the table stands on the errors."""
-
-    DRAINED = 0
-    FATAL = 70  #: the card is lost to this process (sysexits.h: EX_SOFTWARE)
-    HUNG = 71  #: the card made no step
-    STUCK = 72  #: the consumer takes no messages, and rebuilding it did not help
 
 
 class WorkerProcess:

@@ -15,7 +15,7 @@ from jobs.states import JobState
 from tests.faults.proxy import Proxy
 from tests.faults.scene import LEASE, Scene
 from tests.services import eventually
-from worker.process import Exit
+from worker.exits import Exit
 
 SOON = timedelta(seconds=60)
 CARD_TIMEOUT = 2.0

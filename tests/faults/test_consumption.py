@@ -16,7 +16,7 @@ from tests.faults.scene import Scene, Worker
 from tests.faults.test_consumer import done, eventually_consumes
 from tests.faults.test_redis_away import refusing
 from tests.services import eventually
-from worker.process import Exit
+from worker.exits import Exit
 
 SOON = timedelta(seconds=60)
 PATIENCE = 1.5  # seconds

@@ -14,7 +14,7 @@ from worker.bootstrap import load_engine
 from worker.cli import cli
 from worker.doctor.table import CHECKS
 from worker.engine.fake import FakeEngine
-from worker.process import Exit
+from worker.exits import Exit
 from worker.settings import WorkerSettings
 
 OPERATIONS = (Path(__file__).parents[3] / "docs" / "operations.md").read_text(encoding="utf-8")
