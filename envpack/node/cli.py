@@ -102,7 +102,8 @@ def _prune(arguments: argparse.Namespace) -> Answer:
 def _canary_set(arguments: argparse.Namespace) -> Answer:
     host = _host(arguments)
     cards = [card for card in arguments.cards.split(",") if card]
-    return _canary_answer(canary.set_to(host, host.named(arguments.release), cards))
+    digest = host.named(arguments.release)
+    return _canary_answer(canary.set_to(host, digest, canary.known_as(cards)))
 
 
 def _canary_clear(arguments: argparse.Namespace) -> Answer:
@@ -111,7 +112,11 @@ def _canary_clear(arguments: argparse.Namespace) -> Answer:
 
 
 def _canary_show(arguments: argparse.Namespace) -> Answer:
-    return _canary_answer(canary.shown(_host(arguments)))
+    host = _host(arguments)
+    if arguments.card is None:
+        return _canary_answer(canary.shown(host))
+    folder = str(canary.release_for(host.root, arguments.card))
+    return Answer(folder, {"card": arguments.card, "folder": folder})
 
 
 def _canary_answer(found: canary.Canary | None) -> Answer:
@@ -265,7 +270,12 @@ def _of_prune(parser: argparse.ArgumentParser) -> None:
 
 def _of_canary_set(parser: argparse.ArgumentParser) -> None:
     _of_release(parser)
-    parser.add_argument("--cards", required=True, help="by comma: indices or GPU-<uuid>")
+    parser.add_argument("--cards", required=True, help="by comma: indices, GPU-<uuid>, cpu:0")
+
+
+def _of_canary_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--card", help="say only the folder that this card's worker starts from")
+    _at_root(parser)
 
 
 def _of_model_pull(parser: argparse.ArgumentParser) -> None:
@@ -290,7 +300,7 @@ COMMANDS = {
     "prune": Command("remove releases that nobody needs", _of_prune, _prune),
     "canary set": Command("start some cards from a release", _of_canary_set, _canary_set),
     "canary clear": Command("start all cards from current", _at_root, _canary_clear),
-    "canary show": Command("say which cards start from which", _at_root, _canary_show),
+    "canary show": Command("say which cards start from which", _of_canary_show, _canary_show),
     "model pull": Command("fetch the weights that are missing", _of_model_pull, _model_pull),
     "model verify": Command("compare weights with SHA256SUMS", _of_model_verify, _model_verify),
     "list": Command("list the releases on this host", _at_root, _list),

@@ -6,12 +6,14 @@ import os
 import shlex
 from pathlib import Path
 
-from envpack.node import trees
+from envpack.node import canary, trees
 from envpack.node.host import Host, sync_folder, write
 from envpack.node.model import LAYERS, Release
 
 #: Program and the module that the environment's Python runs.
 PROGRAMS = {"packshot-worker": "worker", "packshot": "producer"}
+#: The one whose processes have a card each.
+_ON_CARDS = "packshot-worker"
 _LAUNCHER = """\
 #!/bin/sh
 # {module} of release {digest}: with its own Python, from where it was unpacked, nowhere else.
@@ -22,13 +24,16 @@ if [ "$here" != "$release/bin" ] || [ ! -x {python} ]; then
     "packshot-env unpack --again" >&2
   exit 69
 fi
-unset PYTHONPATH PYTHONHOME PYTHONSTARTUP LD_LIBRARY_PATH LD_PRELOAD CONDA_PREFIX VIRTUAL_ENV
+{canary}unset PYTHONPATH PYTHONHOME PYTHONSTARTUP LD_LIBRARY_PATH LD_PRELOAD
+unset CONDA_PREFIX VIRTUAL_ENV
 export PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={app}
 export PACKSHOT_RELEASE={digest} PACKSHOT_MODEL_DIR={model}
-# What was packed with the application; single variables come before it.
-if [ -z "${{PACKSHOT_ENV_FILE:-}}" ] && [ -e {app}/settings.env ]; then
-  export PACKSHOT_ENV_FILE={app}/settings.env
-fi
+# What was packed with this application, not with that of a supervisor which starts this; single
+# variables come before it, and a file that somebody named instead of it.
+case ${{PACKSHOT_ENV_FILE:-}} in '' | {root}/app/*/settings.env)
+  unset PACKSHOT_ENV_FILE
+  if [ -e {app}/settings.env ]; then export PACKSHOT_ENV_FILE={app}/settings.env; fi ;;
+esac
 # Held for as long as this process lives, so that prune sees it whoever runs it.
 exec 9<"$release/release.json"
 if command -v flock >/dev/null; then flock -s 9; fi
@@ -61,10 +66,13 @@ def write_folder(host: Host, release: Release, content: bytes, signature: bytes)
 
 def _launcher(host: Host, release: Release, program: str, module: str) -> str:
     quoted = {
+        "root": host.root,
         "release": host.release_folder(release.digest),
         "python": host.placed("env", release.env) / "bin" / "python",
         "app": host.placed("app", release.app),
         "model": host.placed("model", release.model),
     }
     names = {"program": program, "module": module, "digest": release.digest}
-    return _LAUNCHER.format(**names, **{key: shlex.quote(str(one)) for key, one in quoted.items()})
+    names.update((key, shlex.quote(str(one))) for key, one in quoted.items())
+    handing_over = canary.IN_SHELL.format(**names) if program == _ON_CARDS else ""
+    return _LAUNCHER.format(canary=handing_over, **names)

@@ -1,4 +1,4 @@
-"""Switched by one rename, switched back the same way; cards may start from another release."""
+"""Switched by one rename, switched back the same way."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from envpack.node import canary
 from envpack.node.activate import activate, roll_back
-from envpack.node.canary import release_for
-from envpack.node.errors import InvalidManifest, NotThere, NotTrusted, Unreachable
+from envpack.node.errors import NotThere, NotTrusted, Unreachable
 from envpack.node.host import Host
 from tests.envpack_depot import APP, TestDepot
 from tests.unit.envpack.node.scenes import app_of, releases, unpacked, with_files
@@ -105,41 +103,6 @@ def test_a_release_is_named_by_digest_head_name_or_link(host: Host, depot: TestD
     assert host.named("test-2") == second
 
 
-def test_the_canary_names_cards_and_the_others_start_from_current(
-    host: Host, depot: TestDepot
-) -> None:
-    first, second = releases(host, depot, 2)
-    with pytest.raises(NotThere, match="no release is active"):
-        release_for(host.root, "0")
-    activate(host, first)
-    canary.set_to(host, second, ["0", "GPU-abc"])
-
-    assert release_for(host.root, "0").name == second
-    assert release_for(host.root, "7", "GPU-abc").name == second
-    assert release_for(host.root, "1", "GPU-def").name == first
-    assert canary.clear(host) == canary.Canary(second, ("0", "GPU-abc"))
-    assert release_for(host.root, "0").name == first
-
-
-def test_a_canary_needs_a_whole_release_and_a_card(host: Host, depot: TestDepot) -> None:
-    (first,) = releases(host, depot, 1)
-
-    with pytest.raises(NotThere):
-        canary.set_to(host, "a" * 64, ["0"])
-    with pytest.raises(InvalidManifest, match="at least one card"):
-        canary.set_to(host, first, [])
-
-
-def test_a_canary_file_that_cannot_be_read_is_said_and_cleared(host: Host) -> None:
-    host.root.mkdir()
-    (host.root / "canary.json").write_text("{")
-
-    with pytest.raises(InvalidManifest, match="canary clear"):
-        release_for(host.root, "0")
-    assert canary.clear(host) is None
-    assert canary.shown(host) is None
-
-
 def started(place: Path, **environment: str) -> str:
     """What the release's Python was called with, and in which environment."""
     return subprocess.run(
@@ -218,3 +181,19 @@ def test_settings_that_were_packed_count_unless_a_file_is_named(
 
     assert f"PACKSHOT_ENV_FILE={host.layer('app', app)}/settings.env\n" in packed
     assert "PACKSHOT_ENV_FILE=/etc/packshot.env\n" in named
+
+
+def test_what_a_supervisor_of_another_release_was_started_with_is_not_handed_down(
+    host: Host, depot: TestDepot
+) -> None:
+    apps = [depot.layer("app", with_files(APP, **{"settings.env": b"# %d" % n})) for n in (1, 2)]
+    _, second, bare = (
+        unpacked(host, depot, depot.release(number, app=app)).release.digest
+        for number, app in enumerate([*apps, app_of(depot, 9)], 1)
+    )
+
+    handed_down = {"PACKSHOT_ENV_FILE": f"{host.layer('app', apps[0])}/settings.env"}
+    below_second = started(host.release_folder(second), **handed_down)
+
+    assert f"PACKSHOT_ENV_FILE={host.layer('app', apps[1])}/settings.env\n" in below_second
+    assert "PACKSHOT_ENV_FILE" not in started(host.release_folder(bare), **handed_down)
