@@ -59,7 +59,8 @@ class Retention(Protocol):
         """Forget them; ``delete`` is called with their keys while nobody can count on them.
 
         Who would use one meanwhile waits, finds it gone, and uploads it again.  If ``delete``
-        raises they are forgotten all the same, since some objects may be gone; that raises.
+        raises, or the process is killed, nobody counts on them either, since some objects may be
+        gone; the next sweep tries again.
         """
 
     def unrecorded(self, inputs: Sequence[StoredInput]) -> Sequence[StoredInput]:

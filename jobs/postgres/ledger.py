@@ -40,10 +40,11 @@ from jobs.model import (
 from jobs.postgres import attempts, window
 from jobs.postgres.connection import Database
 from jobs.postgres.ended import ended
+from jobs.postgres.inputs import touch
 from jobs.postgres.losses import lose_worker
 from jobs.postgres.offers import Models, live_workers
 from jobs.postgres.places import standing_before
-from jobs.postgres.replay import replay, touch
+from jobs.postgres.replay import replay
 from jobs.postgres.rows import job_of
 from jobs.postgres.submit import submit
 from jobs.postgres.tables import input_, job, model, move, state_is, worker

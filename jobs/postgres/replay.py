@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, Text, Uuid, any_, func, literal, select, update
+from sqlalchemy import Connection, RowMapping, Uuid, any_, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from jobs.errors import JobNotFound, JobsError
 from jobs.keys import check_replayable, queue_again
 from jobs.ledger import Submitted
 from jobs.model import JobId, ServedModel, new_job_id
+from jobs.postgres.inputs import touch
 from jobs.postgres.offers import Models
 from jobs.postgres.rows import job_of, request_of
 from jobs.postgres.submit import Place, insert_rows, live, place
-from jobs.postgres.tables import input_, job
+from jobs.postgres.tables import job
 
 #: What the new job has of the old one.
 COPIED: Final = (
@@ -82,20 +83,6 @@ def _touched(connection: Connection, rows: Rows) -> dict[str, set[str]]:
         tenant: touch(connection, tenant, sorted(digests))
         for tenant, digests in sorted(wanted.items())
     }
-
-
-def touch(connection: Connection, tenant: str, digests: Sequence[str]) -> set[str]:
-    """Which of these are stored, once a sweep that has its hands on them is through."""
-    statement = (
-        update(input_)
-        .where(
-            input_.c.tenant == tenant,
-            input_.c.sha256 == any_(literal(list(digests), ARRAY(Text()))),
-        )
-        .values(used_at=func.now())
-        .returning(input_.c.sha256)
-    )
-    return set(connection.execute(statement).scalars())
 
 
 def _make(

@@ -25,9 +25,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
-from jobs.errors import Unavailable
 from jobs.model import ArtifactKey, Job, JobId
 from jobs.postgres.connection import Database
+from jobs.postgres.inputs import DOOMED, is_doomed
 from jobs.postgres.rows import job_of
 from jobs.postgres.tables import input_, is_alive, is_among, job, state_is, worker
 from jobs.retention import StoredInput
@@ -89,24 +89,24 @@ class PostgresRetention:
         limit: int,
         delete: Callable[[Sequence[ArtifactKey]], None],
     ) -> Sequence[StoredInput]:
-        doomed: list[StoredInput] = []
-        trouble: Exception | None = None
-        locked = _unused(keep).limit(limit).with_for_update(of=input_, skip_locked=True)
-        try:
-            with self.database.begin() as connection:
-                connection.exec_driver_sql(HANDS_ON)
-                doomed += [_stored(row) for row in connection.execute(locked).mappings()]
-                if doomed:
-                    _forget(connection, doomed)
-                    trouble = _tried(delete, [one.key for one in doomed])
-        except Unavailable:
-            # Their rows are back, and perhaps not their objects.
-            with self.database.begin() as connection:
+        self._doom(keep, limit)
+        mine = select(input_).where(is_doomed()).limit(limit).with_for_update(skip_locked=True)
+        with self.database.begin() as connection:
+            connection.exec_driver_sql(HANDS_ON)
+            doomed = [_stored(row) for row in connection.execute(mine).mappings()]
+            if doomed:
                 _forget(connection, doomed)
-            raise
-        if trouble is not None:
-            raise trouble
+                # Whatever ends this here, the rows are back, and doomed.
+                delete([one.key for one in doomed])
         return doomed
+
+    def _doom(self, keep: timedelta, limit: int) -> None:
+        """From here on nobody counts on them, even if we are killed among their objects."""
+        locked = _unused(keep).limit(limit).with_for_update(of=input_, skip_locked=True)
+        with self.database.begin() as connection:
+            due = [_stored(row) for row in connection.execute(locked).mappings()]
+            if due:
+                connection.execute(update(input_).where(_among(due)).values(used_at=DOOMED))
 
     def unrecorded(self, inputs: Sequence[StoredInput]) -> Sequence[StoredInput]:
         known = select(input_.c.tenant, input_.c.sha256).where(_among(inputs))
@@ -178,8 +178,7 @@ def _unused(keep: timedelta) -> Select[Any]:
 
 
 def _forget(connection: Connection, inputs: Sequence[StoredInput]) -> None:
-    if inputs:
-        connection.execute(delete(input_).where(_among(inputs)))
+    connection.execute(delete(input_).where(_among(inputs)))
 
 
 def _among(inputs: Sequence[StoredInput]) -> ColumnElement[bool]:
@@ -195,16 +194,6 @@ def _among(inputs: Sequence[StoredInput]) -> ColumnElement[bool]:
         .where(these.c.tenant == input_.c.tenant, these.c.sha256 == input_.c.sha256)
         .exists()
     )
-
-
-def _tried(
-    act: Callable[[Sequence[ArtifactKey]], None], keys: Sequence[ArtifactKey]
-) -> Exception | None:
-    try:
-        act(keys)
-    except Unavailable as error:
-        return error
-    return None
 
 
 def _silent(keep: timedelta) -> ColumnElement[bool]:

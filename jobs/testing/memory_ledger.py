@@ -33,6 +33,7 @@ from jobs.model import (
 )
 from jobs.states import JobState
 from jobs.testing.memory_endings import give_up, lose, lose_beside, ran_out
+from jobs.testing.memory_inputs import MemoryInputs
 from jobs.testing.memory_retention import MemoryRetention
 from jobs.testing.memory_rows import QUEUED, REQUEUED, RUNNING, AttemptRecord, Row, in_turn, utc_now
 from jobs.testing.memory_workers import MemoryWorkers
@@ -41,7 +42,7 @@ from jobs.turns import Served
 SUBMITTER: Final = "producer"
 
 
-class MemoryLedger(MemoryRetention):
+class MemoryLedger(MemoryInputs, MemoryRetention):
     """Thread-safe by one lock; also a ``Retention``.  ``now`` decides ownership."""
 
     def __init__(self, now: Callable[[], datetime] = utc_now) -> None:
@@ -168,23 +169,6 @@ class MemoryLedger(MemoryRetention):
                 ),
             )
             return [row.job.id for row in waiting].index(job_id)
-
-    def touch_inputs(self, tenant: str, digests: Sequence[str]) -> set[str]:
-        with self._lock:
-            found = {one for one in digests if (tenant, one) in self._inputs}
-            self._inputs |= {(tenant, one): self._now() for one in found}
-            return found
-
-    def record_input(self, tenant: str, digest: str, *, size: int, media_type: str) -> None:
-        if size <= 0 or not media_type:
-            raise AssertionError(f"input {digest}: {size} bytes of {media_type!r}")
-        with self._lock:
-            self._inputs[tenant, digest] = self._now()
-            self._sizes[tenant, digest] = size
-
-    def forget_input(self, tenant: str, digest: str) -> None:
-        with self._lock:
-            self._inputs.pop((tenant, digest), None)
 
     def models(self) -> Sequence[ServedModel]:
         with self._lock:

@@ -10,11 +10,9 @@ from uuid import UUID
 
 from jobs.model import ArtifactKey, Job, JobId
 from jobs.retention import StoredInput
+from jobs.testing.memory_inputs import DOOMED, Place
 from jobs.testing.memory_rows import Row
 from jobs.testing.memory_workers import MemoryWorkers
-
-#: Tenant and digest.
-Place = tuple[str, str]
 
 
 class MemoryRetention:
@@ -73,9 +71,11 @@ class MemoryRetention:
         with self._lock:
             doomed = self.due_inputs(keep, limit=limit)
             for one in doomed:
-                del self._inputs[one.tenant, one.sha256]
+                self._inputs[one.tenant, one.sha256] = DOOMED
             if doomed:
                 delete([one.key for one in doomed])
+            for one in doomed:
+                del self._inputs[one.tenant, one.sha256]
             return doomed
 
     def unrecorded(self, inputs: Sequence[StoredInput]) -> Sequence[StoredInput]:

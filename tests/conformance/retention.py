@@ -207,6 +207,39 @@ class RetentionConformance:
 
         assert ledger.touch_inputs("a", [DIGEST]) == set()
 
+    def test_a_sweep_that_is_killed_among_the_objects_leaves_none_that_is_counted_on(
+        self, ledger: Ledger, retention: Retention, let_pass: LetPass
+    ) -> None:
+        """What was taken back with the transaction is an entry, not an object."""
+        ledger.record_input("a", DIGEST, size=7, media_type="image/png")
+        let_pass(2 * DAY)
+
+        def killed(_keys: Sequence[ArtifactKey]) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            retention.remove_inputs(DAY, limit=10, delete=killed)
+
+        assert ledger.touch_inputs("a", [DIGEST]) == set()
+        ledger.record_input("a", DIGEST, size=7, media_type="image/png")
+        assert ledger.touch_inputs("a", [DIGEST]) == {DIGEST}
+        assert list(retention.remove_inputs(DAY, limit=10, delete=killed)) == []
+
+    def test_what_a_killed_sweep_left_goes_with_the_next(
+        self, ledger: Ledger, retention: Retention, let_pass: LetPass
+    ) -> None:
+        ledger.record_input("a", DIGEST, size=7, media_type="image/png")
+        let_pass(2 * DAY)
+
+        def away(_keys: Sequence[ArtifactKey]) -> None:
+            raise Unavailable("S3 does not answer")
+
+        with pytest.raises(Unavailable):
+            retention.remove_inputs(DAY, limit=10, delete=away)
+
+        assert list(retention.unrecorded([StoredInput(tenant="a", sha256=DIGEST, bytes=7)])) == []
+        assert len(retention.remove_inputs(DAY, limit=10, delete=lambda _keys: None)) == 1
+
     def test_an_object_without_a_row_gets_one_and_ages(
         self, ledger: Ledger, retention: Retention, let_pass: LetPass
     ) -> None:
