@@ -23,6 +23,7 @@ from jobs.artifacts import ArtifactStore
 from jobs.errors import FailureClass, LeaseLost, NoSuchArtifact, Unavailable
 from jobs.ledger import Ledger
 from jobs.model import Failure, Lease, Order, Result, input_key, output_key
+from worker.aside import aside
 from worker.card import Card
 from worker.engine.base import Engine
 from worker.failures import failure_of, is_ours
@@ -121,7 +122,7 @@ class Runner:
 
     def _bucket_answers(self, held: Held) -> bool:
         try:
-            self.artifacts.exists(output_key(held.lease))
+            aside(lambda: self.artifacts.exists(output_key(held.lease)), held.check)
         except Unavailable:
             return False
         return True
@@ -255,7 +256,7 @@ class Runner:
         for pause in self.pauses():
             held.check()
             try:
-                return act()
+                return aside(act, held.check)
             except Unavailable:
                 if time.monotonic() + pause > deadline:
                     raise

@@ -9,6 +9,7 @@ from threading import Event
 
 from jobs.model import Job
 from jobs.states import JobState
+from tests.faults.proxy import Mode, Proxy
 from tests.faults.scene import LEASE, Scene
 from tests.services import eventually
 
@@ -50,6 +51,22 @@ def test_a_job_on_the_card_outlives_an_outage_of_the_ledger_longer_than_its_leas
         Event().wait(LEASE.total_seconds() + 1)  # the fault itself takes this long
 
     assert unharmed(scene.client.wait(job.id, timeout=SOON))
+
+
+def test_a_cancel_does_not_wait_for_a_bucket_that_says_nothing(scene: Scene) -> None:
+    """Links are open and nothing comes back: the call itself would last half a minute."""
+    with Proxy(scene.servers.s3.port) as proxy:
+        scene.environment["PACKSHOT_S3_URL"] = proxy.url(scene.servers.s3.url)
+        scene.worker()
+        scene.client.wait(scene.submit("the picture is stored now").id, timeout=SOON)
+        proxy.half_open()
+        proxy.mode = Mode.BLACKHOLE
+        job = scene.submit("into a hole")
+        eventually(lambda: scene.client.status(job.id).state is JobState.RUNNING)
+
+        scene.client.cancel(job.id)
+
+        eventually(lambda: scene.client.status(job.id).state is JobState.CANCELLED)
 
 
 def test_jobs_wait_for_a_bucket_that_is_away(scene: Scene) -> None:
