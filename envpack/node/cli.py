@@ -166,6 +166,9 @@ def _list(arguments: argparse.Namespace) -> Answer:
         f"{row['release'][:12]}  {row['counter']:>6}  {row['name']:16} {row['is']:8} {row['state']}"
         for row in rows
     ]
+    for name, why in host.odd().items():
+        rows.append({"release": name, "name": "", "counter": 0, "is": "odd", "state": why})
+        lines.append(f"releases/{name}: {why}")
     return Answer("\n".join(lines) or f"no release in {host.root}", rows)
 
 

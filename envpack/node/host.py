@@ -14,8 +14,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from envpack.node.errors import InvalidManifest, NotThere, NotTrusted, Unreachable, Unsuitable
-from envpack.node.model import LAYERS, Manifest, Release, checked_digest, spelt
+from envpack.node.errors import (
+    EnvpackError,
+    InvalidManifest,
+    NotThere,
+    NotTrusted,
+    Unreachable,
+    Unsuitable,
+)
+from envpack.node.model import LAYERS, Manifest, Release, checked_digest, is_digest, spelt
 
 _UNMOVABLE = "an environment cannot be moved: packshot-env unpack --again"
 _SHORTEST = 6  # digits by which a release may be named, where it is the only one
@@ -108,16 +115,31 @@ class Host:
         found = {
             (kind, path.name.split(".")[0]) for kind in LAYERS for path in _listed(self.root / kind)
         }
-        return sorted(found)
+        return sorted((kind, name) for kind, name in found if is_digest(name))
 
     def releases(self) -> dict[str, Release]:
-        """By digest, the highest counter first."""
-        found = {
-            path.name: self.release(path.name)
-            for path in _listed(self.root / "releases")
-            if not path.name.startswith(".")
-        }
+        """By digest, the highest counter first; without those that ``odd`` names."""
+        odd = self.odd()
+        names = [path.name for path in self._release_folders() if path.name not in odd]
+        found = {name: self.release(name) for name in names}
         return dict(sorted(found.items(), key=lambda item: -item[1].counter))
+
+    def odd(self) -> dict[str, str]:
+        """What lies among the releases and is none that can be read: its name, and why."""
+        said = {path.name: self._odd(path.name) for path in self._release_folders()}
+        return {name: why for name, why in said.items() if why}
+
+    def _odd(self, name: str) -> str:
+        try:
+            self.release(checked_digest("name", name))
+        except EnvpackError as fault:
+            return str(fault)
+        return ""
+
+    def _release_folders(self) -> list[Path]:
+        """Without drafts."""
+        folders = _listed(self.root / "releases")
+        return [path for path in folders if not path.name.startswith(".")]
 
     def release(self, digest: str) -> Release:
         """Raises ``NotThere``, ``NotTrusted``."""

@@ -32,9 +32,14 @@ def spelt(value: Any) -> bytes:  # noqa: ANN401 - any JSON
     return text.encode()
 
 
+def is_digest(text: str) -> bool:
+    """Whether it is spelt like a sha256."""
+    return _DIGEST.fullmatch(text) is not None
+
+
 def checked_digest(what: str, value: Any) -> str:  # noqa: ANN401 - any JSON
     """A sha256 in hexadecimal.  Raises ``InvalidManifest``."""
-    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+    if not isinstance(value, str) or not is_digest(value):
         raise InvalidManifest(f"{what}: a sha256 in hexadecimal, got {str(value)[:80]!r}")
     return value
 

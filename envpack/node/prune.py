@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from envpack.node import canary, trees
+from envpack.node.errors import NotTrusted
 from envpack.node.host import Host
-from envpack.node.model import LAYERS, Release
+from envpack.node.model import LAYERS, Release, is_digest
 
 _PROC = Path("/proc")
 
@@ -30,7 +31,10 @@ class Pruned:
 
 
 def prune(host: Host, *, keep: int, dry_run: bool = False) -> Pruned:
-    """All but ``keep`` releases besides those that are named or used."""
+    """All but ``keep`` releases besides those that are named or used.
+
+    Raises ``NotTrusted`` if a release here cannot be read.
+    """
     with host.locked():
         texts, unseen = _living()
         used = _Used(host, texts)
@@ -38,6 +42,7 @@ def prune(host: Host, *, keep: int, dry_run: bool = False) -> Pruned:
         named = {host.linked("current"), host.linked("previous")}
         chosen = canary.shown(host)
         named |= {chosen.release} if chosen else set()
+        _check_readable(host, named)
         spare = [digest for digest in releases if digest not in named][max(keep, 0) :]
         busy = [digest for digest in spare if used.release(digest)]
         gone = [digest for digest in spare if digest not in busy]
@@ -53,6 +58,14 @@ def prune(host: Host, *, keep: int, dry_run: bool = False) -> Pruned:
 def is_used(host: Host, kind: str, digest: str) -> bool:
     """Whether a live process uses a layer."""
     return _Used(host, _living()[0]).layer(kind, digest)
+
+
+def _check_readable(host: Host, named: Container[str | None]) -> None:
+    """The layers of a release that cannot be read would be taken for nobody's."""
+    for name, why in host.odd().items():
+        folder = host.release_folder(name)
+        if name in named or (is_digest(name) and (folder / "release.json").exists()):
+            raise NotTrusted(f"{why}: unpack it --again or remove {folder}, then prune")
 
 
 def _remove(host: Host, releases: Iterable[str], layers: Iterable[tuple[str, str]]) -> None:

@@ -52,6 +52,7 @@ def test_a_bare_host_unpacks_activates_and_starts_a_release(
     verified = run(python, node, "verify", release, *place, "--archives")
     unpacked = run(python, node, "unpack", release, "--root", str(root), *place)
     active = run(python, node, "activate", release[:12], "--root", str(root))
+    (root / "releases" / f"{release}.bak").mkdir()
     listed = run(python, node, "list", "--root", str(root))
     started = subprocess.run(
         [str(root / "current/bin/packshot-worker"), "run"],
@@ -61,6 +62,7 @@ def test_a_bare_host_unpacks_activates_and_starts_a_release(
     for ended in (verified, unpacked, active, listed):
         assert ended.returncode == 0, ended.stderr
     assert "current  ready" in listed.stdout
+    assert f"releases/{release}.bak: " in listed.stdout
     assert f"PACKSHOT_RELEASE={release}" in started.stdout
 
 

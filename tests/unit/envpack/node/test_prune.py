@@ -13,7 +13,9 @@ import pytest
 
 from envpack.node import canary
 from envpack.node.activate import activate, roll_back
+from envpack.node.errors import NotTrusted
 from envpack.node.host import Host
+from envpack.node.model import LAYERS
 from envpack.node.prune import prune
 from tests.envpack_depot import ENV, Content, TestDepot
 from tests.unit.envpack.node.scenes import app_of, names, releases, unpacked
@@ -137,6 +139,52 @@ def test_a_layer_that_a_process_maps_or_works_in_stays(
         assert (tree / "bin/cat").exists()
     assert f"env/{env}" in prune(host, keep=0).layers
     assert not tree.exists()
+
+
+@pytest.mark.parametrize("kind", ["env", "app", "model"])
+def test_half_a_document_does_not_cost_all_layers(host: Host, depot: TestDepot, kind: str) -> None:
+    (only,) = releases(host, depot, 1)
+    activate(host, only)
+    (host.root / kind / f".{'a' * 64}.json.draft").write_bytes(b"{")
+
+    prune(host, keep=0)
+
+    for each in LAYERS:
+        assert host.placed(each, getattr(host.release(only), each)).is_dir()
+
+
+def copied(folder: Path, name: str) -> None:
+    subprocess.run(["cp", "-a", str(folder), str(folder.with_name(name))], check=True)
+
+
+def test_a_folder_that_is_no_release_stops_nothing(host: Host, depot: TestDepot) -> None:
+    made = releases(host, depot, 3)
+    activate(host, made[2])
+    copied(host.release_folder(made[2]), f"{made[2]}.bak")
+    (host.release_folder("f" * 64) / "bin").mkdir(parents=True)
+
+    assert host.named(made[0][:12]) == made[0]
+    assert set(host.odd()) == {f"{made[2]}.bak", "f" * 64}
+    assert set(prune(host, keep=0).releases) == set(made[:2])
+    assert host.named("current") == made[2]
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_nothing_is_pruned_beside_a_release_that_cannot_be_read(
+    host: Host,
+    depot: TestDepot,
+    active: bool,  # noqa: FBT001
+) -> None:
+    made = releases(host, depot, 2)
+    activate(host, made[1 if active else 0])
+    document = host.release_folder(made[1]) / "release.json"
+    document.chmod(0o644)
+    document.write_bytes(document.read_bytes().replace(b"test-2", b"test-3"))
+
+    with pytest.raises(NotTrusted, match="holds another one: unpack it --again or remove"):
+        prune(host, keep=0)
+
+    assert len(names(host.root / "app")) == 6  # of each: the tree, its manifest and mark
 
 
 def test_what_a_killed_unpack_left_goes(host: Host, depot: TestDepot) -> None:
