@@ -40,6 +40,42 @@ def run(**options: object) -> None:
 
 
 @cli.command()
+@click.option("--cards", default="all", show_default=True, help="All, or by comma; see run.")
+@click.option(
+    "--env",
+    "environment",
+    type=click.Path(path_type=Path),
+    help="Unpacked environment of the workers; may be a link that is moved on, such as current.",
+)
+@click.option("--port", type=int, help="Of /metrics, /livez, /readyz and status.")
+@click.option("--log-json", is_flag=True, default=None, help="Log JSON lines.")
+def supervise(
+    cards: str, environment: Path | None, port: int | None, *, log_json: bool | None
+) -> None:
+    """Keep one worker running on each card, until SIGTERM.  SIGHUP reloads one card at a time."""
+    from worker.supervisor.settings import SupervisorSettings  # noqa: PLC0415 - only if asked
+    from worker.supervisor.start import supervise as start  # noqa: PLC0415 - loads SQLAlchemy
+
+    given = {"supervisor_port": port, "log_json": log_json}
+    settings = SupervisorSettings.load()
+    settings = settings.model_copy(update={k: v for k, v in given.items() if v is not None})
+    log.set_up(as_json=settings.log_json)
+    sys.exit(start(settings, cards=cards, environment=environment))
+
+
+@cli.command()
+@click.option("--port", type=int, help="PACKSHOT_SUPERVISOR_PORT of the supervisor.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def status(port: int | None, *, as_json: bool) -> None:
+    """Show this host's cards, as their supervisor sees them."""
+    from worker.supervisor.settings import SupervisorSettings  # noqa: PLC0415 - only if asked
+    from worker.supervisor.table import show  # noqa: PLC0415 - same
+
+    found = ask(port or SupervisorSettings.load().supervisor_port, "/status")
+    print(json.dumps(found) if as_json else show(found))
+
+
+@cli.command()
 @click.option("--port", type=int, help="PACKSHOT_HEALTH_PORT of the worker.")
 @click.option("--ready", is_flag=True, help="Ask whether it is ready, not only alive.")
 def health(port: int | None, *, ready: bool) -> None:

@@ -1,0 +1,78 @@
+"""Asks one child, again and again, how it is and what it has done."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+
+from jobs.errors import Unavailable
+from worker.pages import ASK_TIMEOUT, ask, read
+
+#: Between two looks: seconds, before and after the child was ready.
+SOON: Final = 0.2
+EVERY: Final = 1.0
+
+
+@dataclass(kw_only=True)
+class Watch:
+    """Tells for how long a child has been silent, or unwell by its own account.
+
+    One look counts for what it may take at most: a supervisor that was stopped for an hour and
+    goes on has not heard its children be silent for an hour.
+    """
+
+    port: int
+    take: Callable[[str], None]  #: given what it shows at /metrics
+    clock: Callable[[], float] = time.monotonic
+    ready_at: float | None = None  #: when it was ready for the first time
+    is_ready: bool = False
+    problems: Sequence[str] = ()  #: why it is not ready, by its own account
+    silent: float = 0.0  #: seconds without an answer
+    unwell: float = 0.0  #: seconds for which it says that only a new process helps
+    _done: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._last = self.clock()
+        self._thread = threading.Thread(target=self._run, name=f"watch {self.port}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._done.set()
+        self.is_ready = False
+
+    def _run(self) -> None:
+        while not self._done.wait(SOON if self.ready_at is None else EVERY):
+            self.look()
+
+    def look(self) -> None:
+        try:
+            is_live, ready = self._ask("/livez")["ok"], self._ask("/readyz")
+            shown = read(self.port, "/metrics")
+        except Unavailable as error:
+            self._note(silent=True, unwell=self.unwell > 0)
+            self.is_ready, self.problems = False, [str(error)]
+            return
+        self._note(silent=False, unwell=not is_live)
+        self.is_ready, self.problems = bool(ready["ok"]), ready.get("problems", [])
+        if self.is_ready and self.ready_at is None:
+            self.ready_at = self.clock()
+        if shown.status is HTTPStatus.OK:  # an older worker shows none
+            self.take(shown.body.decode())
+
+    def _ask(self, path: str) -> Any:  # noqa: ANN401 - JSON
+        found = ask(self.port, path)
+        if "ok" not in found:
+            raise Unavailable(f"what answers on port {self.port} is no worker")
+        return found
+
+    def _note(self, *, silent: bool, unwell: bool) -> None:
+        now = self.clock()
+        passed, self._last = min(now - self._last, EVERY + ASK_TIMEOUT), now
+        self.silent = self.silent + passed if silent else 0.0
+        self.unwell = self.unwell + passed if unwell else 0.0
