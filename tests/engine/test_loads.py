@@ -25,7 +25,6 @@ from worker.engine.diffusers.lora import merge_lora
 from worker.engine.diffusers.pipeline import load_pipeline
 from worker.engine.diffusers.placement import Placement
 from worker.engine.diffusers.placing import place
-from worker.engine.diffusers.precision import is_rounded, to_fp8
 from worker.engine.diffusers.profiles import LIGHTNING_SCHEDULER, Load
 
 pytestmark = pytest.mark.engine
@@ -197,22 +196,6 @@ def test_what_is_in_its_place_takes_no_way_through_the_host(random_folder: Path)
     place(pipeline, Placement.RESIDENT, "cuda")
 
     assert moves == ["cuda"]
-
-
-def test_fp8_is_no_load_for_a_cpu() -> None:
-    with pytest.raises(BadSettings, match="fp8 needs a GPU"):
-        to_fp8(torch.nn.Linear(2, 2), "cpu")
-
-
-def test_fp8_leaves_the_layers_that_show(plain: DiffusersEngine) -> None:
-    transformer = plain._pipeline.transformer  # noqa: SLF001
-    rounded = {name for name, part in transformer.named_modules() if is_rounded(part, name)}
-
-    assert LAYER in rounded
-    assert "transformer_blocks.0.img_mlp.net.0.proj" in rounded
-    for kept in ("img_in", "proj_out", "norm_out.linear", "transformer_blocks.0.img_mod.1"):
-        assert kept not in rounded
-    assert "transformer_blocks.1.img_mlp.net.2" not in rounded
 
 
 def test_one_line_tells_what_was_loaded_and_what_it_took(

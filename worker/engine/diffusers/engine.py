@@ -104,7 +104,8 @@ class DiffusersEngine:
         accept_licence(row, options.licences)
         offer = offered(row, folder, options.profiles)
         device = "cpu" if card.startswith("cpu") else "cuda"
-        placed = choose(options.placement, row.needs_at(offer.load.precision), free_gib(device))
+        needs = row.needs_at(offer.load.precision)
+        placed = choose(options.placement, needs, free_gib(device))
         report = Report()
         pipeline = load_pipeline(
             folder, row, device, load=offer.load, placement=placed.placement, report=report
@@ -117,7 +118,7 @@ class DiffusersEngine:
             offer=offer,
             placement=placed.placement,
             # A CPU has none: what is offloaded to the host would be where it was.
-            smaller=placed.placement.smaller if device == "cuda" else None,
+            smaller=needs.below(placed.placement) if device == "cuda" else None,
         )
         engine._tell_loaded(placed, report, time.monotonic() - began)
         return engine

@@ -28,12 +28,6 @@ class Placement(StrEnum):
     MODEL_OFFLOAD = "model-offload"
     GROUP_OFFLOAD = "group-offload"
 
-    @property
-    def smaller(self) -> Placement | None:
-        ladder = list(Placement)
-        following = ladder[ladder.index(self) + 1 :]
-        return following[0] if following else None
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Needs:
@@ -41,19 +35,31 @@ class Needs:
 
     resident: float
     model_offload: float
-    group_offload: float
+    group_offload: float | None  #: ``None``: it cannot be placed so
 
-    def of(self, placement: Placement) -> float:
-        gib: float = getattr(self, placement.name.lower())
+    def of(self, placement: Placement) -> float | None:
+        gib: float | None = getattr(self, placement.name.lower())
         return gib
+
+    @property
+    def ladder(self) -> tuple[Placement, ...]:
+        """The placements that there are, from the most memory on the card to the least."""
+        return tuple(one for one in Placement if self.of(one) is not None)
+
+    def below(self, placement: Placement) -> Placement | None:
+        following = self.ladder[self.ladder.index(placement) + 1 :]
+        return following[0] if following else None
 
 
 #: Resident: 59.7 GiB measured for one reference (vLLM-Omni, H200), 61.5 for two at 1536 x 1536.
 #: Model-offload: the transformer's 38.1 GiB and a request's 2.3, rounded up.  Group-offload:
 #: others report 4 to 8 GB; ours is not measured.
 QWEN_BF16: Final = Needs(resident=64.0, model_offload=44.0, group_offload=8.0)
-#: Resident: 41.2 GiB measured (vllm-omni PR #1764).  The rest is derived from the weights.
-QWEN_FP8: Final = Needs(resident=46.0, model_offload=24.0, group_offload=8.0)
+#: Derived: the transformer with its rounded layers 27.5 GiB, text encoder 14.4, VAE 0.2, and as
+#: much for a request as others measured beside bf16 weights, 6.0.  (41.2 GiB in all, vllm-omni
+#: PR #1764, which rounds more layers.)  No group-offload: a rounded transformer is made on the
+#: card, and whether the library's hooks can stream its layers was never seen.
+QWEN_FP8: Final = Needs(resident=50.0, model_offload=34.0, group_offload=None)
 #: Derived from the weights: transformer 22.2 GiB, text encoders 9.1, VAE 0.2.
 FLUX_KONTEXT: Final = Needs(resident=36.0, model_offload=26.0, group_offload=6.0)
 #: About 13 GB by its makers' card; the rest is derived.
@@ -77,19 +83,28 @@ def choose(asked: str, needs: Needs, free_gib: float | None) -> Placed:
     """The placement for a card with so much free memory; ``None`` stands for the CPU.
 
     What was asked for by name is done, fit or not.  Raises ``BadSettings`` when not even the
-    smallest fits.
+    smallest fits, and for a placement that these weights cannot have.
     """
     if free_gib is None:
         return Placed(placement=Placement.RESIDENT, why="the CPU has one memory")
     if asked != AUTO:
-        return Placed(placement=Placement(asked), why="as the settings say")
-    for placement in Placement:
+        return _as_asked(Placement(asked), needs)
+    for placement in needs.ladder:
         need = needs.of(placement)
-        if free_gib >= need:
+        if need is not None and free_gib >= need:
             why = f"{free_gib:.1f} GiB of the card are free, {placement.value} needs {need:g}"
             return Placed(placement=placement, why=why)
     raise BadSettings(
         f"the card has {free_gib:.1f} GiB free, the smallest placement needs"
-        f" {needs.group_offload:g}: free it, take a larger card, or name a placement in"
+        f" {needs.of(needs.ladder[-1]):g}: free it, take a larger card, or name a placement in"
         " PACKSHOT_PLACEMENT to try"
     )
+
+
+def _as_asked(placement: Placement, needs: Needs) -> Placed:
+    if placement not in needs.ladder:
+        raise BadSettings(
+            f"PACKSHOT_PLACEMENT: this load of the model can be placed as"
+            f" {', '.join(needs.ladder)}, not as {placement.value}"
+        )
+    return Placed(placement=placement, why="as the settings say")

@@ -26,16 +26,18 @@ KEPT: Final = (
 
 
 def to_fp8(transformer: torch.nn.Module, device: str) -> None:
-    """On the GPU, in place.  Raises ``BadSettings`` without torchao, or on the CPU."""
+    """Onto the GPU and rounded, layer by layer: the card never holds the whole of it in bf16.
+
+    Raises ``BadSettings`` without torchao, or on the CPU.
+    """
     if device == "cpu":
         raise BadSettings("fp8 needs a GPU: serve another profile on the CPU")
     try:
         torchao: Any = importlib.import_module("torchao.quantization")
     except ImportError:
         raise BadSettings("fp8 needs the package torchao") from None
-    transformer.to(device)
     config = torchao.Float8DynamicActivationFloat8WeightConfig(granularity=torchao.PerRow())
-    torchao.quantize_(transformer, config, filter_fn=is_rounded)
+    torchao.quantize_(transformer, config, filter_fn=is_rounded, device=device)
 
 
 def is_rounded(layer: torch.nn.Module, name: str) -> bool:

@@ -32,7 +32,17 @@ def test_auto_takes_the_fastest_that_fits_and_says_why(
 
 
 def test_rounded_weights_fit_a_smaller_card() -> None:
-    assert choose(AUTO, FP8, 47.0).placement is Placement.RESIDENT
+    assert choose(AUTO, FP8, 62.0).placement is Placement.RESIDENT
+    assert choose(AUTO, FP8, 39.0).placement is Placement.MODEL_OFFLOAD
+    for free in (62.0, 39.0):
+        assert choose(AUTO, NEEDS, free).placement is not choose(AUTO, FP8, free).placement
+
+
+def test_a_placement_that_the_weights_cannot_have_is_never_taken() -> None:
+    with pytest.raises(BadSettings, match=r"23\.5 GiB free, the smallest placement needs 34"):
+        choose(AUTO, FP8, 23.5)
+    with pytest.raises(BadSettings, match="as resident, model-offload, not as group-offload"):
+        choose("group-offload", FP8, 139.0)
 
 
 def test_a_card_too_small_for_any_is_refused_with_the_need() -> None:
@@ -50,12 +60,15 @@ def test_a_cpu_has_one_memory(asked: str) -> None:
 
 
 def test_the_ladder_ends() -> None:
-    assert Placement.RESIDENT.smaller is Placement.MODEL_OFFLOAD
-    assert Placement.GROUP_OFFLOAD.smaller is None
+    assert NEEDS.below(Placement.RESIDENT) is Placement.MODEL_OFFLOAD
+    assert NEEDS.below(Placement.GROUP_OFFLOAD) is None
+    assert FP8.below(Placement.MODEL_OFFLOAD) is None
 
 
 @pytest.mark.parametrize("row", MODELS.values(), ids=MODELS)
 def test_a_smaller_placement_never_needs_more(row: ModelRow) -> None:
     for precision in Precision:
-        needs = [row.needs_at(precision).of(placement) for placement in Placement]
-        assert needs == sorted(needs, reverse=True)
+        needs = row.needs_at(precision)
+        gib = [needs.of(placement) or 0.0 for placement in needs.ladder]
+        assert gib == sorted(gib, reverse=True)
+        assert min(gib) > 0
