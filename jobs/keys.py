@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from jobs.errors import JobsError, ModelNotServed, NotReplayable
@@ -12,6 +13,7 @@ from jobs.model import (
     MAX_SEED,
     EditRequest,
     Job,
+    JobId,
     NewJob,
     ServedModel,
     canonical_digest,
@@ -34,6 +36,25 @@ class Keyed:
     fingerprint: str
     seed: int
 
+    def job(self, job_id: JobId, created_at: datetime) -> Job:
+        """As the ledger has it from this moment on."""
+        new = self.new
+        return Job(
+            id=job_id,
+            tenant=new.tenant,
+            state=JobState.QUEUED,
+            request=new.request.decided(seed=self.seed),
+            queue=self.served.queue,
+            priority=new.priority,
+            idempotency_key=self.key,
+            max_failures=new.max_failures,
+            batch=new.batch,
+            metadata=dict(new.metadata),
+            created_at=created_at,
+            start_by=None if new.start_within is None else created_at + new.start_within,
+            run_limit=new.run_limit,
+        )
+
 
 def keyed(new: NewJob, models: Sequence[ServedModel]) -> Keyed | JobsError:
     """Decide queue, key and seed; a ``ModelNotServed`` is returned, not raised.
@@ -45,8 +66,8 @@ def keyed(new: NewJob, models: Sequence[ServedModel]) -> Keyed | JobsError:
     served = serving(new, models)
     if isinstance(served, JobsError):
         return served
-    content = new.request.content(revision=served.revision)
     derived = new.idempotency_key is None
+    content = new.request.content(revision=served.revision)
     # A salt may be long; an index holds a key of bounded length.
     salted = canonical_digest([content, new.salt]) if new.salt else content
     seed = new.request.seed

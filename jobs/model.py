@@ -77,12 +77,10 @@ class _JobIds:
 new_job_id: Final = _JobIds().next
 
 
-_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
-
-
 def canonical_digest(value: object) -> str:
     """sha256 of a JSON value in one spelling: equal values have equal digests."""
-    return hashlib.sha256(_canonical(value).encode()).hexdigest()
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,12 +177,13 @@ class EditRequest:
         Choices left at their default stay out, so that a field added later changes no digest
         of a request that does not use it.
         """
-        choices = ((name, getattr(self, name), default) for name, default in _CHOICES)
-        chosen = {name: value for name, value, default in choices if value != default}
+        chosen = {
+            name: value for name, default in _CHOICES if (value := getattr(self, name)) != default
+        }
         return canonical_digest({**chosen, "revision": revision})
 
     def decided(self, **values: Any) -> Self:  # noqa: ANN401 - fields, by name
-        """A copy with values that need no check: digests of stored pictures, a derived seed."""
+        """A copy with values that need no check: stored pictures, a derived seed."""
         return self.recorded(**{name: getattr(self, name) for name, _ in _CHOICES} | values)
 
     def parameters(self) -> dict[str, Any]:
@@ -200,7 +199,6 @@ class EditRequest:
         }
 
 
-#: The fields of a request with their defaults; looked up once, since each submit needs them.
 _CHOICES: Final = tuple((one.name, one.default) for one in fields(EditRequest))
 _DEFAULTS: Final = {name: default for name, default in _CHOICES if default is not MISSING}
 

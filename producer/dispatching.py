@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import Final
 
 from jobs.errors import JobsError
 from jobs.ledger import Ledger
 from jobs.reconciler import Reconciler
 
 log = logging.getLogger(__name__)
+
+#: Between two rounds, in seconds: who submits a thousand jobs one by one fills a window that is
+#: full once in a while, not a thousand times.  The first job of all is not kept waiting.
+PAUSE: Final = 0.05
 
 
 class Nudger:
@@ -25,6 +30,7 @@ class Nudger:
         self._queues: set[str] = set()
         self._changed = threading.Condition()
         self._busy = False
+        self._flushing = 0
         self._thread: threading.Thread | None = None
 
     def nudge(self, queue: str) -> None:
@@ -39,18 +45,25 @@ class Nudger:
     def flush(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds until all nudges were served."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._queues and not self._busy, timeout)
+            self._flushing += 1
+            self._changed.notify_all()
+            try:
+                return self._changed.wait_for(lambda: not self._queues and not self._busy, timeout)
+            finally:
+                self._flushing -= 1
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._busy = False
-                self._changed.notify_all()
                 self._changed.wait_for(lambda: self._queues)
                 queues, self._queues = self._queues, set()
                 self._busy = True
             for queue in queues:
                 self._fill(queue)
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._flushing, PAUSE)
 
     def _fill(self, queue: str) -> None:
         if not self.reconciler.dispatcher.ready():

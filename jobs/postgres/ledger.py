@@ -46,7 +46,7 @@ from jobs.postgres.offers import Models, live_workers
 from jobs.postgres.places import standing_before
 from jobs.postgres.replay import replay
 from jobs.postgres.rows import job_of
-from jobs.postgres.submit import submit
+from jobs.postgres.submit import submit, submit_fresh
 from jobs.postgres.tables import input_, job, model, move, state_is, worker
 from jobs.states import JobState
 from jobs.turns import Served
@@ -68,6 +68,11 @@ class PostgresLedger:
     def submit(self, new: Sequence[NewJob]) -> list[Submitted | JobsError]:
         if not new:
             return []
+        if len(new) == 1:
+            with self.database.connect() as connection:
+                fresh = submit_fresh(connection, new[0], self._models)
+            if fresh is not None:
+                return [fresh]
         with self.database.begin() as connection:
             return submit(connection, new, self._models)
 

@@ -106,7 +106,7 @@ def _row(old: RowMapping, who: str, offered: Sequence[ServedModel]) -> dict[str,
     return {
         "id": new_job_id(),
         **{name: old[name] for name in COPIED},
-        "metadata_": old["metadata"],
+        "metadata": old["metadata"],
         "queue": queue_again(request_of(old), offered),
         "replay_of": old["id"],
         "start_within": start_by - old["created_at"] if start_by else None,

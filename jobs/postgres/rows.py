@@ -103,7 +103,7 @@ def values_of(new: NewJob, served: ServedModel, *, key: str, seed: int) -> Mappi
         "pictures": list(request.pictures),
         "seed": seed,
         "parameters": _parameters(request),
-        "metadata_": dict(new.metadata),
+        "metadata": dict(new.metadata),
         "idempotency_key": key,
         "key_derived": new.idempotency_key is None,
         "fingerprint": request.content(),

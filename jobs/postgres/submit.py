@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import (
+    JSON,
     ColumnElement,
     Connection,
     Interval,
@@ -22,11 +26,12 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.sql.dml import ReturningInsert
 
 from jobs.errors import IdempotencyConflict, JobsError
 from jobs.keys import Keyed, keyed
 from jobs.ledger import Submitted
-from jobs.model import NewJob, ServedModel, new_job_id
+from jobs.model import Job, JobId, NewJob, ServedModel, new_job_id
 from jobs.postgres.offers import Models
 from jobs.postgres.rows import job_of, values_of
 from jobs.postgres.tables import job, state_is
@@ -38,6 +43,60 @@ TEXTS: Final = ARRAY(Text())
 #: Tenant and key: what one live job may have.
 Place = tuple[str, str]
 
+#: What a new row is made of: its columns but the two that follow.
+COLUMNS: Final = (
+    *(job.c.id, job.c.tenant, job.c.queue, job.c.priority, job.c.batch, job.c.model),
+    *(job.c.profile, job.c.instruction, job.c.pictures, job.c.seed, job.c.parameters),
+    *(job.c.metadata_, job.c.idempotency_key, job.c.key_derived, job.c.fingerprint),
+    *(job.c.replay_of, job.c.max_failures, job.c.run_limit, job.c.keep_for),
+    *(job.c.moved_by, job.c.moved_why),
+)
+JSON_OF: Final[Mapping[type, Callable[[Any], Any]]] = {
+    UUID: str,
+    timedelta: lambda span: f"{span.days} days {span.seconds}.{span.microseconds:06} seconds",
+}
+
+
+def _inserting(*returned: Any) -> ReturningInsert[Any]:  # noqa: ANN401 - columns, or a table
+    """One text and one parameter, however many rows: nothing to be put together or planned anew."""
+    names = [column(one.name, one.type) for one in COLUMNS]
+    rows = func.json_to_recordset(bindparam("rows", type_=JSON()))
+    fresh = rows.table_valued(*names, column("start_within", Interval()))
+    fresh = fresh.render_derived("fresh", with_types=True)
+    values = select(*(fresh.c[one.name] for one in COLUMNS), func.now() + fresh.c.start_within)
+    return (
+        insert(job)
+        .from_select([*COLUMNS, job.c.start_by], values, include_defaults=False)
+        .on_conflict_do_nothing(
+            index_elements=["tenant", "idempotency_key"], index_where=~job.c.superseded
+        )
+        .returning(*returned)
+    )
+
+
+INSERT: Final = _inserting(job.c.id, job.c.created_at)
+INSERT_WHOLE: Final = _inserting(job)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """The job that holds a key."""
+
+    job: Job
+    fingerprint: str
+
+
+Found = dict[Place, Standing]
+
+
+def submit_fresh(connection: Connection, new: NewJob, models: Models) -> Submitted | None:
+    """One statement, which commits by itself; ``None`` if the key stands, and nothing changed."""
+    (item,) = _keyed([new], models.known(connection))
+    if isinstance(item, JobsError):
+        return None
+    found = _insert(connection, [item])
+    return Submitted(job=found[_place_of(item)].job, created=True) if found else None
+
 
 def submit(
     connection: Connection, new: Sequence[NewJob], models: Models
@@ -48,13 +107,14 @@ def submit(
         items = _keyed(new, models.asked(connection))
     wanted = [item for item in items if isinstance(item, Keyed)]
     found = _insert(connection, wanted)
-    created = {row["id"] for row in found.values()}
+    created = {one.job.id for one in found.values()}
     standing = [item for item in wanted if _place_of(item) not in found]
     if standing:
         _supersede(connection, standing)
     while standing:  # again, where retention has just removed what stood in the way
-        created |= {row["id"] for row in _insert(connection, standing).values()}
-        found |= live(connection, map(_place_of, standing))
+        fresh = _insert(connection, standing)
+        created |= {one.job.id for one in fresh.values()}
+        found |= _standing(connection, standing) | fresh
         standing = [item for item in standing if _place_of(item) not in found]
     return [
         item if isinstance(item, JobsError) else _outcome(item, found, created) for item in items
@@ -101,39 +161,49 @@ def _supersede(connection: Connection, items: Sequence[Keyed]) -> None:
     connection.execute(update(job).where(job.c.id.in_(useless)).values(superseded=True))
 
 
-def _insert(connection: Connection, items: Sequence[Keyed]) -> dict[Place, RowMapping]:
-    """The rows that were new.  A key that stands already, or twice in ``items``, adds nothing."""
+def _insert(connection: Connection, items: Sequence[Keyed]) -> Found:
+    """The jobs that were new.  A key that stands already, or twice in ``items``, adds nothing."""
     if not items:
         return {}
-    # Two calls with the same keys wait for each other's inserts: in one order, or it is a deadlock.
-    # Their ids are made before that, so that jobs of one submission keep their order.
-    rows = sorted((_row(item) for item in items), key=place)
-    return insert_rows(connection, rows)
+    # Their ids are made before they are sorted, so that jobs of one submission keep their order.
+    wanted = {new_job_id(): item for item in items}
+    rows = sorted((_row(one, item) for one, item in wanted.items()), key=place)
+    made = connection.execute(INSERT, {"rows": rows})
+    return {
+        _place_of(wanted[one]): Standing(
+            job=wanted[one].job(one, created_at), fingerprint=wanted[one].fingerprint
+        )
+        for one, created_at in made
+    }
 
 
 def insert_rows(
     connection: Connection, rows: Sequence[Mapping[str, Any]]
 ) -> dict[Place, RowMapping]:
     """Those whose keys no live job has; sort them by key before."""
-    statement = (
-        insert(job)
-        .values(start_by=func.now() + bindparam("start_within", type_=Interval))
-        .on_conflict_do_nothing(
-            index_elements=["tenant", "idempotency_key"], index_where=~job.c.superseded
-        )
-        .returning(job)
-    )
-    return {place(row): row for row in connection.execute(statement, rows).mappings()}
+    made = connection.execute(INSERT_WHOLE, {"rows": [*map(as_json, rows)]})
+    return {place(row): row for row in made.mappings()}
 
 
-def _row(item: Keyed) -> dict[str, Any]:
+def _row(job_id: JobId, item: Keyed) -> dict[str, Any]:
     values = values_of(item.new, item.served, key=item.key, seed=item.seed)
+    return as_json(
+        {
+            "id": job_id,
+            **values,
+            "start_within": item.new.start_within,
+            "moved_by": SUBMITTER,
+            "moved_why": "submitted",
+        }
+    )
+
+
+def as_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as JSON knows them, and those alone that the columns lack by themselves."""
     return {
-        "id": new_job_id(),
-        **values,
-        "start_within": item.new.start_within,
-        "moved_by": SUBMITTER,
-        "moved_why": "submitted",
+        name: JSON_OF[type(value)](value) if type(value) in JSON_OF else value
+        for name, value in row.items()
+        if value is not None
     }
 
 
@@ -151,15 +221,20 @@ def live(connection: Connection, places: Iterable[Place]) -> dict[Place, RowMapp
     return {place(row): row for row in rows}
 
 
-def _outcome(
-    item: Keyed, found: Mapping[tuple[str, str], Any], created: set[Any]
-) -> Submitted | JobsError:
-    row = found[_place_of(item)]
-    if row["fingerprint"] != item.fingerprint:
+def _standing(connection: Connection, items: Sequence[Keyed]) -> Found:
+    return {
+        at: Standing(job=job_of(row), fingerprint=row["fingerprint"])
+        for at, row in live(connection, map(_place_of, items)).items()
+    }
+
+
+def _outcome(item: Keyed, found: Found, created: set[JobId]) -> Submitted | JobsError:
+    one = found[_place_of(item)]
+    if one.fingerprint != item.fingerprint:
         return IdempotencyConflict(
-            f"idempotency key {item.key!r} belongs to job {row['id']}, which asks for something"
+            f"idempotency key {item.key!r} belongs to job {one.job.id}, which asks for something"
             " else: use another key, or send the same request"
         )
-    is_new = row["id"] in created
-    created.discard(row["id"])  # of two equal items in one call, the first made it
-    return Submitted(job=job_of(row), created=is_new)
+    is_new = one.job.id in created
+    created.discard(one.job.id)  # of two equal items in one call, the first made it
+    return Submitted(job=one.job, created=is_new)

@@ -121,23 +121,8 @@ class Row:
 
     @classmethod
     def of(cls, item: Keyed, *, now: datetime, who: str) -> Row:
-        new = item.new
-        job = Job(
-            id=new_job_id(),
-            tenant=new.tenant,
-            state=QUEUED,
-            request=replace(new.request, seed=item.seed),
-            queue=item.served.queue,
-            priority=new.priority,
-            idempotency_key=item.key,
-            max_failures=new.max_failures,
-            batch=new.batch,
-            metadata=dict(new.metadata),
-            created_at=now,
-            start_by=None if new.start_within is None else now + new.start_within,
-            run_limit=new.run_limit,
-        )
-        row = cls(job=job, derived=item.derived, fingerprint=item.fingerprint, new=new)
+        job = item.job(new_job_id(), now)
+        row = cls(job=job, derived=item.derived, fingerprint=item.fingerprint, new=item.new)
         row.store(job)
         row._note(None, at=now, who=who, why="submitted")
         return row

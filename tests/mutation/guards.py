@@ -112,8 +112,8 @@ CLAIMS: Final = (
             Edit(file=ATTEMPTS, text="        state_is(JobState.QUEUED),\n", instead=""),
             Edit(
                 file=ATTEMPTS,
-                text=".where(wanted, state_is(JobState.QUEUED))",
-                instead=".where(wanted)",
+                text=".where(*wanted, state_is(JobState.QUEUED))",
+                instead=".where(*wanted)",
             ),
         ),
         test=f"{LEDGER_TESTS}::test_five_claims_at_once_give_one_lease",
@@ -199,15 +199,15 @@ KEYS: Final = (
     guard(
         "a key is refused to another request",
         "jobs/postgres/submit.py",
-        'if row["fingerprint"] != item.fingerprint:',
-        'if row["fingerprint"] is None:',
+        "if one.fingerprint != item.fingerprint:",
+        "if one.fingerprint is None:",
         f"{LEDGER_TESTS}::test_a_key_with_another_request_is_refused",
     ),
     guard(
         "submissions take keys in one order",
         "jobs/postgres/submit.py",
-        "rows = sorted((_row(item) for item in items), key=place)",
-        "rows = [_row(item) for item in items]",
+        "rows = sorted((_row(one, item) for one, item in wanted.items()), key=place)",
+        "rows = [_row(one, item) for one, item in wanted.items()]",
         f"{RACES}::test_batches_with_the_same_keys_in_another_order_do_not_deadlock",
     ),
 )
