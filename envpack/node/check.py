@@ -74,7 +74,7 @@ class Subject:
 
 
 class NoCard(NotThere):
-    """This host has no NVIDIA driver at all."""
+    """This host has no NVIDIA driver, or one that shows no card."""
 
 
 Found = Iterator["tuple[str, str]"]
@@ -104,7 +104,7 @@ def _asked(ask: Check, subject: Subject) -> list[tuple[str, str]]:
 def _asked_of_cards(ask: Check, subject: Subject, without: str) -> list[tuple[str, str]]:
     try:
         if not subject.cuda:
-            return [(SKIPPED, "built for the CPU")]
+            return [(without, "built for the CPU")]
         subject.cards  # noqa: B018 - a property that asks the driver once
     except NoCard as fault:
         return [(without, str(fault))]
@@ -135,9 +135,12 @@ def cards() -> list[Card]:
     if ended.code:
         raise NotThere(f"nvidia-smi: {drivers.explained(ended.last_line)}")
     rows = [line.split(", ") for line in ended.out.strip().splitlines()]
-    return [
+    found = [
         Card(*(cell.strip() for cell in row)) for row in rows if len(row) == len(_QUERY.split(","))
     ]
+    if not found:
+        raise NoCard(f"nvidia-smi shows no card: {ended.last_line}")
+    return found
 
 
 def _files(subject: Subject, kind: str) -> Found:
@@ -233,6 +236,9 @@ def _number(text: str) -> tuple[int, int]:
 
 
 def _kernels(subject: Subject) -> Found:
+    if subject.quick:  # it would start CUDA on each card in turn, beside the workers that run there
+        yield SKIPPED, "none run, to be quick"
+        return
     python = str(subject.host.placed("env", subject.release.env) / "bin" / "python")
     for card in subject.cards:
         only = {"CUDA_VISIBLE_DEVICES": card.uuid}

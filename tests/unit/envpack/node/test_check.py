@@ -88,6 +88,42 @@ def test_a_host_without_a_card_says_so(
         assert "no nvidia-smi on this host" in findings[name].text
 
 
+@pytest.mark.parametrize("lines", [(), ("No devices were found",)])
+def test_a_driver_that_shows_no_card_is_no_card(
+    host: Host, depot: TestDepot, no_cards: Path, lines: tuple[str, ...]
+) -> None:
+    cards(no_cards, *lines)
+    release = depot.release(env=depot.layer("env", content(**CUDA)))
+    unpacked(host, depot, release)
+
+    for needs_card, state in ((False, "skipped"), (True, "failed")):
+        findings = again(host, release, needs_card=needs_card)
+        for name in ("cards", "driver", "architectures", "kernels"):
+            assert findings[name].state == state
+            assert "nvidia-smi shows no card" in findings[name].text
+
+
+def test_a_build_for_the_cpu_fails_where_a_card_is_asked_for(
+    host: Host, depot: TestDepot, no_cards: Path
+) -> None:
+    cards(no_cards, H100.format(driver="580.95.05"))
+
+    findings = found(host, depot, ENV, needs_card=True)
+
+    assert findings["cards"] == Finding("cards", "failed", "built for the CPU")
+
+
+def test_a_quick_check_starts_nothing_on_a_card(
+    host: Host, depot: TestDepot, no_cards: Path
+) -> None:
+    cards(no_cards, H100.format(driver="580.95.05"))
+
+    findings = found(host, depot, content(**CUDA), quick=True)
+
+    assert findings["kernels"] == Finding("kernels", "skipped", "none run, to be quick")
+    assert findings["driver"].state == "ok"  # what only asks is asked
+
+
 def test_a_driver_that_does_not_answer_fails(host: Host, depot: TestDepot, no_cards: Path) -> None:
     said = "Failed to initialize NVML: Driver/library version mismatch"
     cards(no_cards, said, code=18)
