@@ -37,7 +37,8 @@ References = Callable[[str], bytes | None]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seconds:
     """Of the attempts that succeeded.  ``low`` to ``high`` holds the median of all such attempts
-    with 95 % confidence, whatever their distribution (order statistics)."""
+    with 95 % confidence, whatever their distribution (order statistics): from six of them on.  Of
+    fewer they are the least and the greatest, which do not (of three: 75 %)."""
 
     count: int
     median: float

@@ -15,6 +15,8 @@ from typing import Any, Final
 from envpack.node.errors import InvalidManifest
 
 _Z95: Final = 1.959964  # of a normal distribution: two-sided 95 %
+#: Of fewer values, not even the least and the greatest hold the median in 95 of 100 cases.
+_FEWEST_TIMED: Final = 6
 
 
 class Verdict(StrEnum):
@@ -61,6 +63,7 @@ class Figures:
     attempts: int
     errors: int
     out_of_memory: int
+    timed: int  #: attempts whose seconds on the card are known
     median: tuple[float, float, float] | None  #: seconds on the card: estimate, 95 % bounds
     golden: Mapping[str, float]  #: name → dB
 
@@ -178,8 +181,10 @@ def _rate(name: str, new: tuple[int, int], old: tuple[int, int], limits: Limits)
 
 def _speed(new: Figures, old: Figures, limits: Limits) -> Check:
     """By the bounds of both medians: bad when even the kindest reading is too slow."""
-    if new.median is None or old.median is None or min(*new.median, *old.median) <= 0:
-        return Check(name="seconds", finding=Finding.UNSURE, why="not measured yet", numbers={})
+    fewest = min(new.timed, old.timed)
+    if fewest < _FEWEST_TIMED or new.median is None or old.median is None:
+        why = f"timed {new.timed} against {old.timed}, each at least {_FEWEST_TIMED}"
+        return Check(name="seconds", finding=Finding.UNSURE, why=why, numbers={"timed": fewest})
     ratio = new.median[0] / old.median[0]
     low, high = new.median[1] / old.median[2], new.median[2] / old.median[1]
     finding = Finding.UNSURE
@@ -281,9 +286,16 @@ def _one(row: Mapping[str, Any]) -> Figures:
         attempts=attempts,
         errors=errors,
         out_of_memory=memory,
-        median=(card["median"], card["low"], card["high"]) if card else None,
+        timed=int(card["count"]) if card else 0,
+        median=_bounds(card) if card else None,
         golden={str(name): float(value) for name, value in row["golden"]["psnr"].items()},
     )
+
+
+def _bounds(card: Mapping[str, Any]) -> tuple[float, float, float] | None:
+    """``None`` where nothing can be divided by."""
+    found = (float(card["median"]), float(card["low"]), float(card["high"]))
+    return found if min(found) > 0 else None
 
 
 def _named(what: str, figures: Sequence[Figures], name: str | None) -> Figures:

@@ -29,7 +29,9 @@ def figures(release: str = NEW, **changes: Any) -> dict[str, Any]:  # noqa: ANN4
     """A good release; ``errors`` is a count, ``memory`` of which out of memory."""
     given_ = {"attempts": 1_000, "errors": 5, "memory": 0, "median": 10.0, "spread": 0.2, **changes}
     half, median = given_["spread"], given_["median"]
-    card = {"count": 900, "median": median, "p95": 2 * median} if median else None
+    card = (
+        {"count": given_.get("timed", 900), "median": median, "p95": 2 * median} if median else None
+    )
     if card:
         card |= {"low": median - half, "high": median + half}
     errors = {"transient": given_["errors"] - given_["memory"], "resource": given_["memory"]}
@@ -67,7 +69,10 @@ def report(*canaries: dict[str, Any], **baseline: Any) -> dict[str, Any]:  # noq
         ({"median": 5.0}, "promote", "0.50 times"),
         # a wide spread decides nothing
         ({"median": 14.0, "spread": 6.0}, "wait", "0.78"),
-        ({"median": 0}, "wait", "not measured yet"),
+        ({"median": 0}, "wait", "timed 0 against 900"),
+        # five slow ones may be chance, however near they are to each other
+        ({"median": 30.0, "timed": 5}, "wait", "timed 5 against 900, each at least 6"),
+        ({"median": 30.0, "timed": 6}, "roll back", "3.00 times"),
         ({"golden": {"mug": 100.0, "shirt": 34.9}}, "roll back", "shirt with 34.9 dB"),
         ({"golden": {"mug": 35.0}}, "promote", "mug with 35.0 dB"),
         ({"golden": {}}, "wait", "no golden picture"),
@@ -90,6 +95,20 @@ def test_a_bad_baseline_does_not_make_a_canary_bad() -> None:
     found = judge(report(figures(errors=300), errors=1_500), LIMITS)
 
     assert found.verdict != "roll back"
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.floats(0.1, 100), min_size=1, max_size=5), st.integers(0, 3))
+def test_a_few_slow_attempts_never_roll_back(slow: list[float], of_baseline: int) -> None:
+    """As the report sums them up: the bounds of few values are the values."""
+    spent = {"count": len(slow), "low": min(slow), "median": sorted(slow)[0], "high": max(slow)}
+    made = report()
+    made["releases"][1]["seconds"]["card"] = spent
+    assert judge(made, LIMITS).verdict == Verdict.WAIT
+
+    made = report(figures(median=500.0))
+    made["releases"][0]["seconds"]["card"] |= {"count": of_baseline}
+    assert judge(made, LIMITS).verdict == Verdict.WAIT
 
 
 def test_an_answer_is_json_with_its_numbers() -> None:
