@@ -9,19 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from jobs.errors import BadSettings
+from tests.engine.full_sizes import BF16, full_parts
 from tests.engine.variants import TINY
-from worker.engine.bench.sizes import FULL
 from worker.engine.diffusers.pipeline import load_pipeline
 from worker.engine.diffusers.placement import GIB, QWEN_BF16, QWEN_FP8, Placement
 from worker.engine.diffusers.precision import is_rounded, to_fp8
-from worker.engine.diffusers.repairs import drop_head
 
 pytestmark = pytest.mark.engine
-BF16 = 2  # bytes
 #: For one request beside the weights (vLLM-Omni, H200: 61,091 MiB of which 58,777 are static).
 A_REQUEST = 2.3
 
@@ -67,28 +63,14 @@ def test_the_card_never_holds_the_whole_transformer_unrounded(
 @pytest.fixture(scope="module")
 def gib() -> dict[str, float]:
     """Of the real model's parts, computed from their sizes."""
-    configured = Qwen2_5_VLConfig(
-        text_config=dict(FULL.language) | {"pad_token_id": 0},
-        vision_config=dict(FULL.vision),
-        tie_word_embeddings=False,
-    )
-    with torch.device("meta"):
-        transformer = QwenImageTransformer2DModel(**FULL.transformer)
-        text_encoder = Qwen2_5_VLForConditionalGeneration(configured)
-        vae = AutoencoderKLQwenImage(**FULL.vae)
-    drop_head(text_encoder)
+    parts = full_parts()
     saved = sum(
         part.weight.numel()
-        for name, part in transformer.named_modules()
+        for name, part in parts["transformer"].named_modules()
         if isinstance(part, torch.nn.Linear) and is_rounded(part, name)
     )
     held = {
-        name: BF16 * sum(one.numel() for one in part.parameters())
-        for name, part in (
-            ("transformer", transformer),
-            ("text_encoder", text_encoder),
-            ("vae", vae),
-        )
+        name: BF16 * sum(one.numel() for one in part.parameters()) for name, part in parts.items()
     }
     held["rounded"] = held["transformer"] - saved
     return {name: size / GIB for name, size in held.items()}

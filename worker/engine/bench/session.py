@@ -21,7 +21,7 @@ from worker.engine.diffusers.placement import Placement
 from worker.engine.diffusers.profiles import Precision
 
 #: Host memory that offloaded weights take: once as they are, or locked in pieces of powers of
-#: two, as torch does for streams.  GiB, for the full architecture's 53.7.
+#: two, as torch does for streams.  GiB, for the full architecture's 52.7 and 87.6.
 HOST_GIB: Final = {Placement.MODEL_OFFLOAD: 60.0, Placement.GROUP_OFFLOAD: 95.0}
 #: Deviation of 8-bit colours below which random weights have made no picture.
 FLAT: Final = 1.0

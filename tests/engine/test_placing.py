@@ -1,0 +1,65 @@
+"""Moving parts, as far as it can be seen without a GPU: in which order, and how much at once."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from tests.engine.full_sizes import BF16, full_parts
+from worker.engine.bench.session import HOST_GIB
+from worker.engine.diffusers import placing
+from worker.engine.diffusers.placement import GIB, Placement
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Notes what a GPU would be asked for; ``twice``: weights held beside their locked copy."""
+    noted = SimpleNamespace(done=[], twice=0, streamed={})
+    locked: list[Any] = []
+
+    def pin(self: torch.Tensor) -> torch.Tensor:
+        noted.twice = max(noted.twice, sum(not one.expired() for one in locked))
+        locked.append(StorageWeakRef(self.untyped_storage()))  # type: ignore[no-untyped-call]
+        noted.done.append("lock")
+        return self.clone()
+
+    def offload(part: torch.nn.Module, **choices: Any) -> None:  # noqa: ANN401 - the library's
+        noted.done.append("offload")
+        noted.streamed[part] = choices["use_stream"]
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(placing, "apply_group_offloading", offload)
+    return noted
+
+
+def of_parts(**parts: torch.nn.Module) -> Any:  # noqa: ANN401 - what placing needs of a pipeline
+    return SimpleNamespace(components=parts, to=lambda _device: None, remove_all_hooks=lambda: None)
+
+
+def test_each_weight_is_locked_and_let_go_before_the_next(card: SimpleNamespace) -> None:
+    """The library alone would hold a part of 38 GiB twice, and once more as powers of two."""
+    layers = [torch.nn.Linear(2, 2) for _ in range(3)]
+    pipeline = of_parts(transformer=torch.nn.Sequential(*layers))
+
+    placing.place(pipeline, Placement.GROUP_OFFLOAD, "cuda")
+
+    assert card.done == ["lock"] * 6 + ["offload"]
+    assert card.twice == 0
+
+
+def test_the_host_memory_that_is_asked_for_holds_the_locked_weights() -> None:
+    """torch hands locked memory out in powers of two."""
+    sizes = [
+        BF16 * tensor.numel() for part in full_parts().values() for tensor in part.parameters()
+    ]
+    locked = sum(1 << (size - 1).bit_length() for size in sizes) / GIB
+
+    assert locked == pytest.approx(87.6, abs=0.1)
+    assert locked + max(sizes) / GIB < HOST_GIB[Placement.GROUP_OFFLOAD]
+    assert sum(sizes) / GIB < HOST_GIB[Placement.MODEL_OFFLOAD]
