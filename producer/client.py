@@ -6,7 +6,6 @@ import builtins
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final, Self
@@ -14,7 +13,7 @@ from typing import Any, Final, Self
 from jobs.artifacts import ArtifactStore
 from jobs.checks import check_instruction
 from jobs.dispatch import Dispatcher
-from jobs.errors import InvalidRequest, JobNotFound, JobsError, NoResult, Timeout, Unavailable
+from jobs.errors import InvalidRequest, JobNotFound, JobsError, NoResult, Timeout
 from jobs.ledger import JobFilter, Ledger, Move, Submitted
 from jobs.model import (
     DEFAULT_MODEL,
@@ -34,8 +33,8 @@ from jobs.states import JobState
 from jobs.tokens import Count, check_tokens
 from producer.dispatching import Nudger
 from producer.inputs import Inputs, Picture
+from producer.sending import Draft, Offers, Sender
 
-UPLOADS: Final = 8  # pictures read, checked and uploaded at the same time
 CHUNK: Final = 500  # jobs recorded in one transaction
 PAGE: Final = 1_000  # jobs read in one statement
 FIRST_POLL: Final = 0.05  # seconds
@@ -123,6 +122,7 @@ class Client:
         self._count_tokens = count_tokens
         self._on_close = on_close
         self._inputs = Inputs(ledger, artifacts, tenant)
+        self._offers = Offers(ledger)
         self._nudger = Nudger(ledger, Reconciler(ledger=ledger, dispatcher=dispatcher))
 
     def __enter__(self) -> Self:
@@ -160,43 +160,26 @@ class Client:
     def submitting(
         self, edits: Sequence[Edit], *, each: Callable[[], None] | None = None
     ) -> Iterator[builtins.list[Submitted | JobsError]]:
-        """``submit_many`` by chunks; ``each`` is called, from any thread, as an edit is uploaded.
+        """``submit_many`` by chunks; ``each`` is called as an edit's pictures are uploaded.
 
-        Once ledger or bucket do not answer, the edits that follow get the same error untried:
-        waiting for the same time-out again, a thousand times over, would tell nothing new.
+        Once ledger or bucket do not answer, the edits that follow get the same error untried.
         """
-        away: builtins.list[Unavailable] = []
-
-        def prepare(edit: Edit) -> NewJob | JobsError:
-            try:
-                return away[0] if away else self._new_job(edit)
-            except JobsError as error:
-                if isinstance(error, Unavailable):
-                    away.append(error)
-                return error
-            finally:
-                if each:
-                    each()
-
+        sender = Sender(self._inputs, self._offers)
         if len(edits) == 1:  # no threads for that
-            yield self._record([prepare(edits[0])])
+            yield self._record(_counted([sender.one(self._draft(edits[0]))], each))
             return
-        with ThreadPoolExecutor(UPLOADS, thread_name_prefix="upload") as pool:
-            for start in range(0, len(edits), CHUNK):
-                yield self._record(list(pool.map(prepare, edits[start : start + CHUNK])))
+        for ready in sender.chunks(edits, self._draft, size=CHUNK):
+            yield self._record(_counted(ready, each))
 
-    def _new_job(self, edit: Edit) -> NewJob:
-        check_instruction(edit.instruction)
-        if not 1 <= len(edit.pictures) <= MAX_PICTURES:
-            names = ", ".join(picture.name for picture in edit.pictures)
-            raise InvalidRequest(
-                f"pictures: 1 to {MAX_PICTURES}, got {len(edit.pictures)} ({names})"
-            )
-        # Everything that can be wrong without the pictures is said before they are sent.
-        request = self._request(edit)
-        digests = tuple(self._inputs.store(picture) for picture in edit.pictures)
+    def _draft(self, edit: Edit) -> Draft | JobsError:
+        """Everything that can be wrong without the pictures is said before they are sent."""
         treatment: dict[str, Any] = {name: getattr(edit, name) for name in TREATMENT}
-        return NewJob(request=replace(request, pictures=digests), tenant=self.tenant, **treatment)
+        try:
+            _check_pictures(edit)
+            new = NewJob(request=self._request(edit), tenant=self.tenant, **treatment)
+        except InvalidRequest as error:
+            return error
+        return Draft(new=new, pictures=edit.pictures)
 
     def _request(self, edit: Edit) -> EditRequest:
         """Its pictures are still none.  Raises ``InvalidRequest``."""
@@ -213,9 +196,8 @@ class Client:
                 check_tokens(request.model, what, text, self._count_tokens)
         return request
 
-    def _record(
-        self, prepared: Sequence[NewJob | JobsError]
-    ) -> builtins.list[Submitted | JobsError]:
+    def _record(self, ready: Iterable[NewJob | JobsError]) -> builtins.list[Submitted | JobsError]:
+        prepared = [*ready]
         new = [one for one in prepared if isinstance(one, NewJob)]
         recorded = iter(self._recorded(new))
         outcomes = [one if isinstance(one, JobsError) else next(recorded) for one in prepared]
@@ -351,6 +333,22 @@ def _announced(job: Job) -> Result:
         when = job.result_deleted_at.isoformat(sep=" ", timespec="minutes")
         raise NoResult(f"job {job.id}: its picture was deleted at {when}; submit it again")
     return job.result
+
+
+def _check_pictures(edit: Edit) -> None:
+    check_instruction(edit.instruction)
+    if not 1 <= len(edit.pictures) <= MAX_PICTURES:
+        names = ", ".join(picture.name for picture in edit.pictures)
+        raise InvalidRequest(f"pictures: 1 to {MAX_PICTURES}, got {len(edit.pictures)} ({names})")
+
+
+def _counted(
+    prepared: Iterable[NewJob | JobsError], each: Callable[[], None] | None
+) -> Iterator[NewJob | JobsError]:
+    for one in prepared:
+        if each:
+            each()
+        yield one
 
 
 def _pause(seconds: float) -> None:

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
 
-from jobs.errors import InvalidRequest, JobNotFound, Timeout
-from jobs.model import Job, JobId, new_job_id
+from jobs.errors import InvalidRequest, JobNotFound, ModelNotServed, Timeout, UnusablePicture
+from jobs.ledger import Submitted
+from jobs.model import ArtifactKey, Job, JobId, new_job_id
 from jobs.settings import ProducerSettings
 from producer import client as client_module
 from producer.bootstrap import connect
 from producer.client import Client, Edit
 from producer.inputs import Picture
+from tests.services import eventually
 from tests.unit.producer.shop import WORKER, Shop, WorkedLedger, photo
 
 
@@ -56,6 +60,54 @@ def test_each_edit_counts_as_it_is_uploaded(client: Client) -> None:
     list(client.submitting(edits, each=lambda: counted.append(None)))
 
     assert len(counted) == 3
+
+
+def uploads(shop: Shop) -> list[str]:
+    return [key for key in shop.artifacts.keys("") if "/inputs/" in key]
+
+
+def test_nothing_is_uploaded_for_a_model_that_nobody_offers(shop: Shop) -> None:
+    client = shop.client()
+    wrong = [edit("red", profile="unheard-of"), edit("blue", model="unheard-of")]
+
+    outcomes = client.submit_many([*wrong, edit("", profile="fast")])
+
+    assert [type(one) for one in outcomes] == [ModelNotServed, ModelNotServed, InvalidRequest]
+    assert uploads(shop) == []
+
+
+def test_a_model_whose_worker_has_just_come_is_offered(shop: Shop) -> None:
+    client = shop.client()
+    with pytest.raises(ModelNotServed):
+        client.submit(edit(model="edit-2"))
+    late = replace(WORKER, id=uuid4(), model=replace(WORKER.model, name="edit-2"))
+    shop.ledger.register(late)
+
+    eventually(lambda: isinstance(client.submit_many([edit(model="edit-2")])[0], Submitted))
+
+
+def test_a_picture_of_many_edits_is_uploaded_once(shop: Shop) -> None:
+    client = shop.client()
+    counted: list[str] = []
+    put = shop.artifacts.put
+
+    def count(key: ArtifactKey, data: bytes, *, media_type: str) -> None:
+        counted.append(key)
+        put(key, data, media_type=media_type)
+
+    shop.artifacts.put = count  # type: ignore[method-assign]
+    outcomes = client.submit_many([edit(f"{number}") for number in range(700)])
+
+    assert len({one.job.id for one in outcomes if isinstance(one, Submitted)}) == 700
+    assert len(counted) == 1
+
+
+def test_an_edit_without_its_picture_harms_no_other(client: Client, tmp_path: Path) -> None:
+    missing = replace(edit("two"), pictures=[Picture.at(tmp_path / "gone.png")])
+
+    outcomes = client.submit_many([edit("one"), missing, edit("three")])
+
+    assert [type(one) for one in outcomes] == [Submitted, UnusablePicture, Submitted]
 
 
 def test_a_batch_is_read_page_by_page_oldest_first(
