@@ -280,7 +280,7 @@ def show_report(
 
     \b
     packshot report --batch spring
-    packshot report --by release --within 2h --golden golden/ --json | packshot-env judge -
+    packshot report --by release --baseline OLD --json | packshot-env judge - --canary NEW
     """
     if batch and by:
         raise click.UsageError("--batch and --by do not go together: releases are not of a batch.")

@@ -94,19 +94,31 @@ def judge(
     canary: str | None = None,
     baseline: str | None = None,
 ) -> Judgement:
-    """``canary`` defaults to the one release beside the baseline; names may be cut short.
+    """One of both is named, cut short or not: which release is new, no number tells.  The
+    baseline defaults to what the report compares with, ``canary`` to the one release beside it.
 
-    Raises ``InvalidManifest`` for a report that does not say which is which.
+    Raises ``InvalidManifest`` where that does not say which is which.
     """
     figures = _figures(report)
-    old = _named("baseline", figures, baseline or report.get("baseline"))
+    if canary is None and baseline is None:
+        raise InvalidManifest("name the release that is tried out: --canary DIGEST")
+    compared = report.get("baseline")
+    old = _named("baseline", figures, baseline or compared)
+    if old.release != compared:
+        raise InvalidManifest(
+            f"report: its pictures are compared with those of {str(compared)[:12]}: make it with"
+            f" --baseline {old.release[:12]}"
+        )
     others = [one for one in figures if one.release != old.release]
     if canary is None and len(others) != 1:
         names = ", ".join(one.release[:12] for one in others) or "none"
         raise InvalidManifest(f"canary: name one; beside the baseline there are: {names}")
     new = _named("canary", figures, canary) if canary else others[0]
     if new.release == old.release:
-        raise InvalidManifest(f"canary: {new.release[:12]} is the baseline")
+        raise InvalidManifest(
+            f"canary: {new.release[:12]} is the baseline of this report: packshot report"
+            " --by release --baseline DIGEST, of the release from before"
+        )
     checks = (
         _enough(new, limits),
         _rate("errors", (new.errors, new.attempts), (old.errors, old.attempts), limits),

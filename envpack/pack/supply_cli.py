@@ -184,8 +184,8 @@ def _ship(arguments: argparse.Namespace) -> Answer:
 def _add_judge(parser: argparse.ArgumentParser) -> None:
     limits = judge.Limits()
     parser.add_argument("report", metavar="FILE", help="of packshot report --by release --json; -")
-    parser.add_argument("--canary", metavar="DIGEST", help="default: the one beside the baseline")
-    parser.add_argument("--baseline", metavar="DIGEST", help="default: as the report says")
+    parser.add_argument("--canary", metavar="DIGEST", help="the release that is tried out")
+    parser.add_argument("--baseline", metavar="DIGEST", help="or the one that it is held against")
     for name, kind, what in (
         ("minimum", int, "attempts before it is promoted"),
         ("tolerance", float, "more errors per attempt that are borne"),

@@ -36,7 +36,7 @@ def floor(shop: Shop) -> Floor:
 def judged(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, Any]:
     path = tmp_path / "report.json"
     path.write_text(json.dumps(by_release(shop.client(), baseline=OLD).as_json()))
-    words = ["judge", str(path), "--minimum", "50", "--tolerance", "0.1", "--json"]
+    words = ["judge", str(path), "--canary", NEW, "--minimum", "50", "--tolerance", "0.1", "--json"]
     code = commands.main("packshot-env", "", COMMANDS, words)
     found = json.loads(capsys.readouterr().out)
     return code, {one["name"]: one["finding"] for one in found["checks"]}

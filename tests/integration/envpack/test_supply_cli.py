@@ -15,7 +15,7 @@ from envpack.pack.cli import COMMANDS
 from envpack.pack.provenance import opened
 from envpack.pack.sign import make_key
 from tests.conda_prefix import PYTHON
-from tests.unit.envpack.test_judge import figures, report
+from tests.unit.envpack.test_judge import NEW, figures, report
 
 SPEC = """
 name = "demo"
@@ -104,14 +104,16 @@ def test_a_judgement_is_an_exit_code(
     text = json.dumps(report(figures(**canary)))  # type: ignore[arg-type]
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
 
-    assert run("judge", "-")[0] == code
+    assert run("judge", "-", "--canary", NEW)[0] == code
 
 
 def test_limits_are_options(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text(json.dumps(report(figures(attempts=20, errors=0, golden={}))))
 
-    code, found = run("judge", path, "--minimum", 10, "--tolerance", 0.2, "--no-golden")
+    code, found = run(
+        "judge", path, "--canary", NEW, "--minimum", 10, "--tolerance", 0.2, "--no-golden"
+    )
 
     assert (code, found["verdict"]) == (0, "promote")
 

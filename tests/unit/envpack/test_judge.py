@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from envpack.node.errors import InvalidManifest
 from envpack.pack.judge import (
+    Judgement,
     Limits,
     Verdict,
     by_chance,
@@ -50,6 +51,10 @@ def report(*canaries: dict[str, Any], **baseline: Any) -> dict[str, Any]:  # noq
     return {"by": "release", "baseline": OLD, "releases": [old, *(canaries or [figures()])]}
 
 
+def judged(made: Any, limits: Limits = LIMITS) -> Judgement:  # noqa: ANN401
+    return judge(made, limits, baseline=OLD)
+
+
 @pytest.mark.parametrize(
     ("canary", "verdict", "because"),
     [
@@ -79,20 +84,20 @@ def report(*canaries: dict[str, Any], **baseline: Any) -> dict[str, Any]:  # noq
     ],
 )
 def test_the_numbers_decide(canary: dict[str, Any], verdict: str, because: str) -> None:
-    found = judge(report(figures(**canary)), LIMITS)
+    found = judged(report(figures(**canary)))
 
     assert found.verdict == verdict, told(found)
     assert because in told(found)
 
 
 def test_golden_pictures_can_be_left_out() -> None:
-    found = judge(report(figures(golden={})), Limits(psnr=None))
+    found = judged(report(figures(golden={})), Limits(psnr=None))
 
     assert found.verdict == "promote"
 
 
 def test_a_bad_baseline_does_not_make_a_canary_bad() -> None:
-    found = judge(report(figures(errors=300), errors=1_500), LIMITS)
+    found = judged(report(figures(errors=300), errors=1_500))
 
     assert found.verdict != "roll back"
 
@@ -101,18 +106,18 @@ def test_a_bad_baseline_does_not_make_a_canary_bad() -> None:
 @given(st.lists(st.floats(0.1, 100), min_size=1, max_size=5), st.integers(0, 3))
 def test_a_few_slow_attempts_never_roll_back(slow: list[float], of_baseline: int) -> None:
     """As the report sums them up: the bounds of few values are the values."""
-    spent = {"count": len(slow), "low": min(slow), "median": sorted(slow)[0], "high": max(slow)}
+    spent = {"count": len(slow), "low": min(slow), "median": min(slow), "high": max(slow)}
     made = report()
     made["releases"][1]["seconds"]["card"] = spent
-    assert judge(made, LIMITS).verdict == Verdict.WAIT
+    assert judged(made).verdict == Verdict.WAIT
 
     made = report(figures(median=500.0))
     made["releases"][0]["seconds"]["card"] |= {"count": of_baseline}
-    assert judge(made, LIMITS).verdict == Verdict.WAIT
+    assert judged(made).verdict == Verdict.WAIT
 
 
 def test_an_answer_is_json_with_its_numbers() -> None:
-    found = json.loads(json.dumps(judge(report(), LIMITS).as_json()))
+    found = json.loads(json.dumps(judged(report()).as_json()))
 
     assert found["verdict"] == "promote"
     assert {one["name"] for one in found["checks"]} == {
@@ -128,24 +133,36 @@ def test_of_several_canaries_one_is_named() -> None:
     both = report(figures(), figures("c" * 64, errors=900))
 
     with pytest.raises(InvalidManifest, match=r"name one; .* bbbbbbbbbbbb, cccccccccccc"):
-        judge(both, LIMITS)
+        judged(both)
     assert judge(both, LIMITS, canary="ccc").verdict == "roll back"
     assert judge(both, LIMITS, canary="bbb").verdict == "promote"
+
+
+def test_a_canary_that_ran_more_than_the_other_is_not_taken_for_the_baseline() -> None:
+    made = report(figures(attempts=490, errors=40), attempts=401, errors=1)
+    assert judge(made, LIMITS, canary=NEW).verdict == "roll back"
+
+    made["baseline"] = NEW  # as a report has it that was told none
+    for named in ({}, {"canary": NEW}, {"baseline": OLD}):
+        with pytest.raises(InvalidManifest, match="--"):
+            judge(made, LIMITS, **named)
 
 
 def test_workers_without_a_release_are_nobody() -> None:
     both = report()
     both["releases"].append({**figures(), "release": None})
 
-    assert judge(both, LIMITS).canary == NEW
+    assert judged(both).canary == NEW
 
 
 @pytest.mark.parametrize(
     ("names", "said"),
     [
         ({"canary": "x"}, "canary: 'x' is not one"),
-        ({"canary": OLD}, "is the baseline"),
+        ({"canary": OLD}, "is the baseline of this report: .* --baseline"),
         ({"baseline": "x"}, "baseline: 'x' is not one"),
+        ({"baseline": NEW}, "compared with those of aaaaaaaaaaaa: make it with --baseline bbbb"),
+        ({}, "name the release that is tried out"),
     ],
 )
 def test_an_unknown_release_is_answered_with_the_known(names: dict[str, str], said: str) -> None:
@@ -167,7 +184,7 @@ def test_an_unknown_release_is_answered_with_the_known(names: dict[str, str], sa
 )
 def test_what_is_no_report_is_refused(wrong: object) -> None:
     with pytest.raises(InvalidManifest):
-        judge(wrong, LIMITS)
+        judged(wrong)
 
 
 @pytest.mark.parametrize("limits", [{"minimum": 0}, {"chance": 0}, {"tolerance": 0}, {"slower": 0}])
@@ -188,7 +205,7 @@ def test_one_more_error_never_helps(new: tuple[int, int], old: tuple[int, int]) 
     bad, tried = new
     base = {"errors": old[0], "attempts": old[1]}
     verdicts = [
-        judge(report(figures(errors=errors, attempts=tried), **base), LIMITS).verdict
+        judged(report(figures(errors=errors, attempts=tried), **base)).verdict
         for errors in (bad, min(bad + 1, tried))
     ]
 
@@ -200,7 +217,7 @@ def test_one_more_error_never_helps(new: tuple[int, int], old: tuple[int, int]) 
 def test_the_same_numbers_are_never_rolled_back(both: tuple[int, int]) -> None:
     same: dict[str, Any] = {"errors": both[0], "attempts": both[1]}
 
-    assert judge(report(figures(**same), **same), LIMITS).verdict != Verdict.ROLL_BACK
+    assert judged(report(figures(**same), **same)).verdict != Verdict.ROLL_BACK
 
 
 @settings(deadline=None)
@@ -221,7 +238,7 @@ def test_chance_is_a_probability_and_bounds_hold_the_estimate(
 def test_slower_never_helps(median: float, spread: float, factor: float) -> None:
     spread = min(spread, median * 0.9)
     verdicts = [
-        judge(report(figures(median=median * one, spread=spread * one)), LIMITS).verdict
+        judged(report(figures(median=median * one, spread=spread * one))).verdict
         for one in (1, factor)
     ]
 
