@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -84,10 +85,10 @@ class Gate:
             self._places.remove(place)
             self._changed.notify_all()
 
-    def wait_empty(self, timeout: float, *, but: int = 0) -> bool:
+    def wait_empty(self, timeout: float, *, but: Callable[[], int] = lambda: 0) -> bool:
         """True once nobody, ``but`` for so many, has a place; ``timeout`` in seconds."""
         with self._changed:
-            return self._changed.wait_for(lambda: len(self._places) <= but, timeout)
+            return self._changed.wait_for(lambda: len(self._places) <= but(), timeout)
 
     def _has_room(self) -> bool:
         before = sum(place.before_card for place in self._places)

@@ -107,7 +107,7 @@ class WorkerProcess:
         self.reconciler = Reconciler(ledger=ledger, dispatcher=services.dispatcher)
         self.exit = Exit.DRAINED
         self._signals = 0
-        self._hanging = 0  # jobs that nobody needs to wait for, as the ledger knows of them
+        self._hanging: Held | None = None  # nobody needs to wait for it: the ledger knows of it
         #: A signal or a fatal verdict.  A handler may put into such a queue at any time; setting
         #: an event that its own thread is just waiting on would lock it for ever.
         self._wake: SimpleQueue[None] = SimpleQueue()
@@ -156,7 +156,7 @@ class WorkerProcess:
         self._quietly(lambda: self.services.ledger.retire(self.info.id))
         if not self._wait_empty():
             self.keeper.give_back(ENDING)
-            if not self.gate.wait_empty(LAST_STEP, but=self._hanging):
+            if not self.gate.wait_empty(LAST_STEP, but=self._still_hanging):
                 self._give_back_the_stuck()
         self.keeper.stop()
         if not self.gate.jobs:
@@ -167,9 +167,13 @@ class WorkerProcess:
         """Places, not leases: a claim that is on its way has a place already."""
         deadline = time.monotonic() + self.settings.drain_seconds
         while self._signals < 2 and time.monotonic() < deadline:
-            if self.gate.wait_empty(0.1, but=self._hanging):
+            if self.gate.wait_empty(0.1, but=self._still_hanging):
                 return True
-        return self.gate.wait_empty(0, but=self._hanging)
+        return self.gate.wait_empty(0, but=self._still_hanging)
+
+    def _still_hanging(self) -> int:
+        """A card may go on after all, and its job leave its place: then it counts no more."""
+        return int(self._hanging in self.keeper.held())
 
     def _give_back_the_stuck(self) -> None:
         """Their threads hang on a card or a socket; the fence refuses what they may still say."""
@@ -209,7 +213,7 @@ class WorkerProcess:
             message=f"the card made no step for {self.settings.card_timeout:g} s",
         )
         self._quietly(partial(self._fail, held.lease, failure))
-        self._hanging = 1
+        self._hanging = held
         self._end()
 
     def _fail(self, lease: Lease, failure: Failure) -> None:

@@ -102,6 +102,27 @@ def test_jobs_off_the_card_finish_before_a_hung_process_ends(scene: Scene) -> No
     assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
 
 
+def test_a_card_that_goes_on_after_all_leaves_the_uploads_their_time(scene: Scene) -> None:
+    """Its job has left, so whoever is still here has to be waited for."""
+    with Proxy(scene.servers.s3.port) as proxy:
+        scene.environment["PACKSHOT_S3_URL"] = proxy.url(scene.servers.s3.url)
+        proxy.held_back = b"PUT "
+        worker = scene.worker(step_seconds=0.1)
+        uploading = scene.submit("uploading meanwhile")
+        scene.submit("right behind it [nap]")
+        eventually(lambda: b"attempt_finished" in worker.log.read_bytes(), within=SOON)
+        Event().wait(1)  # a process that waits for nobody is gone by then
+        still_alive = worker.process.poll() is None
+        proxy.held_back = b""
+        code = worker.process.wait(timeout=30)
+
+    job = scene.client.status(uploading.id)
+    assert b"card_hung" in worker.log.read_bytes()
+    assert still_alive
+    assert code == Exit.HUNG
+    assert (job.state, job.attempt, job.failures) == (JobState.SUCCEEDED, 1, 0)
+
+
 def test_a_worker_that_was_paused_for_longer_has_no_hung_card(scene: Scene) -> None:
     worker = scene.worker(steps=40, step_seconds=0.2)
     job = scene.submit("let me sleep")

@@ -25,6 +25,7 @@ FAKE_MODEL: Final = ServedModel(
     profiles=("quality", "balanced", "fast"),
 )
 DEFAULT_STEPS: Final = 4
+NAP: Final = 6.0  # seconds
 TINT: Final = 0.4  # share of the derived colour in each pixel: shows even on a grey source
 
 #: Called before each step with the request and the step's number, from 1.  May raise.
@@ -34,13 +35,18 @@ Wait = Callable[[float], object]
 
 
 def by_word(request: EditRequest, step: int) -> None:
-    """A fault that the instruction asks for: ``[hang]`` at its second step, ``[hang 1]`` sooner."""
+    """A fault that the instruction asks for: ``[hang]`` at its second step, ``[hang 1]`` sooner.
+
+    ``[nap]`` goes on after ``NAP`` seconds.
+    """
     word, _, at = request.instruction.rpartition("[")[2].rstrip("]").partition(" ")
     if str(step) != (at or "2"):
         return
     match word:
         case "hang":
             threading.Event().wait()  # as a card does: nothing ends it
+        case "nap":
+            threading.Event().wait(NAP)
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "fatal":
