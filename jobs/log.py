@@ -7,19 +7,31 @@ import json
 import logging
 import sys
 import warnings
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import IO, Final
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-def set_up(*, as_json: bool, level: int = logging.INFO, stream: IO[str] | None = None) -> None:
-    """Send every log line of this process to ``stream`` (standard output by default)."""
+def set_up(
+    *,
+    as_json: bool,
+    level: int = logging.INFO,
+    stream: IO[str] | None = None,
+    always: Mapping[str, object] | None = None,
+) -> None:
+    """Send every log line of this process to ``stream`` (standard output by default).
+
+    ``always``: facts of each line that does not tell them itself.
+    """
     stream = stream or sys.stdout
     if isinstance(stream, io.TextIOWrapper):  # a file's name may hold what no encoding has
         stream.reconfigure(errors="backslashreplace")
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines() if as_json else Console())
+    handler.addFilter(partial(_added, always or {}))
     # Odd tags in a stranger's picture are no news; in a library this cannot be silenced safely.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     root = logging.getLogger()
@@ -28,6 +40,12 @@ def set_up(*, as_json: bool, level: int = logging.INFO, stream: IO[str] | None =
     # Libraries that tell every connection at INFO.
     for name in ("alembic", "amqp", "celery", "kombu", "urllib3", "httpx"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def _added(always: Mapping[str, object], record: logging.LogRecord) -> bool:
+    for name, value in always.items():
+        vars(record).setdefault(name, value)
+    return True
 
 
 def facts(record: logging.LogRecord) -> dict[str, object]:

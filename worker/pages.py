@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Self
 
 from jobs.errors import BadSettings, Unavailable
+
+log = logging.getLogger(__name__)
 
 LOOPBACK: Final = "127.0.0.1"
 ASK_TIMEOUT: Final = 5.0  # seconds
@@ -48,8 +51,7 @@ def serve(pages: Pages, port: int, *, setting: str) -> ThreadingHTTPServer:
         timeout = ASK_TIMEOUT  # who connects and asks nothing keeps no thread
 
         def do_GET(self) -> None:
-            show = pages.get(self.path.partition("?")[0])
-            page = show() if show else Page.json({"paths": [*pages]}, HTTPStatus.NOT_FOUND)
+            page = _shown(pages, self.path.partition("?")[0])
             self.send_response(page.status)
             self.send_header("Content-Type", page.media_type)
             self.send_header("Content-Length", str(len(page.body)))
@@ -66,6 +68,16 @@ def serve(pages: Pages, port: int, *, setting: str) -> ThreadingHTTPServer:
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="pages", daemon=True).start()
     return server
+
+
+def _shown(pages: Pages, path: str) -> Page:
+    if path not in pages:
+        return Page.json({"paths": [*pages]}, HTTPStatus.NOT_FOUND)
+    try:
+        return pages[path]()
+    except Exception:  # the edge: who asks is answered
+        log.exception("page_crashed", extra={"path": path})
+        return Page.json({"ok": False}, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def ask(port: int, path: str) -> Mapping[str, Any]:

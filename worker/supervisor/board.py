@@ -23,7 +23,7 @@ from worker.tally import MEDIA_TYPE
 STILL: Final = 30.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Board(Collector):
     """Read from threads of its own; it changes nothing."""
 

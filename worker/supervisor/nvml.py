@@ -77,7 +77,7 @@ class Nvml:
         except self._library.NVMLError:
             return None
 
-    def watch(self, cards: Sequence[str], report: Callable[[Xid], None]) -> None:
+    def watch(self, cards: Sequence[str], report: Callable[[Xid], None]) -> threading.Thread | None:
         """Report the errors of these cards, from a thread of its own, for as long as we live."""
         library = self._library
         kind = library.nvmlEventTypeXidCriticalError
@@ -88,14 +88,13 @@ class Nvml:
                 library.nvmlDeviceRegisterEvents(handle, kind, events)
         except library.NVMLError as error:  # a driver in a virtual machine may have no events
             log.warning("xid_errors_unseen", extra={"reason": str(error)})
-            return
-        threading.Thread(
-            target=self._listen, args=(events, report), name="xid", daemon=True
-        ).start()
+            return None
+        thread = threading.Thread(target=self._listen, args=(events, report), daemon=True)
+        thread.start()
+        return thread
 
     def _listen(self, events: object, report: Callable[[Xid], None]) -> None:
         library = self._library
-        pause = threading.Event()
         while True:
             try:
                 event = library.nvmlEventSetWait_v2(events, WAIT)
@@ -104,8 +103,7 @@ class Nvml:
                 continue
             except library.NVMLError as error:
                 log.warning("xid_errors_unseen", extra={"reason": str(error)})
-                pause.wait(WAIT / 1_000)
-                continue
+                return
             report(Xid(card=card, number=int(event.eventData)))
 
 

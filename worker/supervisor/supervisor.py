@@ -81,7 +81,7 @@ class Supervisor:
 
     def end(self) -> None:
         """Drain; called again, hurry."""
-        log.info("draining", extra={"hurry": self.is_ending})
+        log.info("supervisor_ending", extra={"hurry": self.is_ending})
         for post in self.posts:
             if self.is_ending:
                 post.hurry()

@@ -113,3 +113,15 @@ def test_any_text_can_be_a_fact(text: str) -> None:
 
     (line,) = raw.getvalue().decode().splitlines()
     assert json.loads(line)["why"] == text
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_fact_of_every_line_hides_none_of_its_own() -> None:
+    stream = io.StringIO()
+    log.set_up(as_json=True, stream=stream, always={"on": "cpu:0"})
+
+    logging.getLogger("worker").info("one")
+    logging.getLogger("worker").info("two", extra={"on": "cpu:1"})
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["event"], line["on"]) for line in lines] == [("one", "cpu:0"), ("two", "cpu:1")]
