@@ -6,7 +6,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import transformers
 from PIL import Image
 
@@ -16,6 +18,7 @@ from tests.engine.flux import write_klein, write_kontext
 from tests.engine.variants import load
 from worker.engine.diffusers.engine import DiffusersEngine, Options
 from worker.engine.diffusers.models import ModelRow, model_row
+from worker.engine.diffusers.sizes import Size
 
 pytestmark = pytest.mark.engine
 Ask = Callable[..., EditRequest]
@@ -45,18 +48,58 @@ def made(engine: DiffusersEngine, request: EditRequest, *pictures: Image.Image) 
     return engine.edit(pictures, request, seed=1, on_step=lambda *_: None).tobytes()
 
 
-@pytest.mark.parametrize("name", [KONTEXT, KLEIN])
+@pytest.mark.parametrize(("name", "size"), [(KONTEXT, (192, 96)), (KLEIN, (176, 80))])
 def test_it_edits_at_the_sources_aspect_and_tells_its_steps(
-    engines: dict[str, DiffusersEngine], ask: Ask, name: str, capfd: pytest.CaptureFixture[str]
+    engines: dict[str, DiffusersEngine],
+    ask: Ask,
+    name: str,
+    size: Size,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     told: list[tuple[int, int]] = []
     picture = engines[name].edit(
         [WIDE], ask(steps=2), seed=1, on_step=lambda *pair: told.append(pair)
     )
 
-    assert picture.size == (192, 96)
+    assert picture.size == size
     assert [pair for pair, _ in groupby(told)] == [(0, 2), (1, 2), (2, 2)]
     assert capfd.readouterr() == ("", "")
+
+
+def lit(light: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The middle of the light, as shares of width and height."""
+    rows, columns = np.indices(light.shape) + 0.5
+    shares = (columns / light.shape[1], rows / light.shape[0])
+    return np.array([float((one * light).sum() / light.sum()) for one in shares])
+
+
+@pytest.mark.parametrize("source", [(400, 300), (300, 200), (600, 200), (150, 450)])
+@pytest.mark.parametrize("name", [KONTEXT, KLEIN])
+def test_the_transformer_sees_the_whole_source_at_the_pictures_own_size(
+    *,
+    engines: dict[str, DiffusersEngine],
+    ask: Ask,
+    name: str,
+    source: Size,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither squeezed to a size of another aspect, nor cropped: so nothing moves in the result."""
+    width, height = source
+    picture = Image.new("RGB", source)
+    picture.paste("white", (width // 5, height // 3, width // 5 + 40, height // 3 + 40))
+    vae, seen = engines[name]._pipeline.vae, []  # noqa: SLF001
+    plain = vae.encode
+
+    def encode(film: torch.Tensor, *arguments: Any, **choices: Any) -> Any:  # noqa: ANN401
+        seen.append((film[0].mean(0).double().numpy() + 1) / 2)
+        return plain(film, *arguments, **choices)
+
+    monkeypatch.setattr(vae, "encode", encode)
+    made = engines[name].edit([picture], ask(steps=2), seed=1, on_step=lambda *_: None)
+
+    (light,) = seen
+    assert light.shape == (made.height, made.width)
+    assert np.abs(lit(light) - lit(np.asarray(picture.convert("L"), np.float64))).max() < 0.003
 
 
 def test_kontexts_guidance_is_an_input_that_a_request_may_set(

@@ -94,7 +94,7 @@ def _refuse(changes: list[str]) -> None:
 
 def _call(pipeline: Any, row: ModelRow) -> Iterator[str]:  # noqa: ANN401
     name = type(pipeline).__name__
-    wanted = ARGUMENTS | {row.guidance}
+    wanted = ARGUMENTS | {row.guidance} | set(row.arguments)
     wanted |= {"negative_prompt"} if row.takes_negative else set()
     wanted |= {row.area_argument} if row.area_argument else set()
     missing = wanted - set(inspect.signature(type(pipeline).__call__).parameters)

@@ -29,7 +29,7 @@ from worker.engine.diffusers.placing import free_gib, place
 from worker.engine.diffusers.profiles import Profile
 from worker.engine.diffusers.repairs import noise_of_the_seed, picture_areas
 from worker.engine.diffusers.revision import folder_revision
-from worker.engine.diffusers.sizes import plan_output
+from worker.engine.diffusers.sizes import plan_output, seen_size
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ class DiffusersEngine:
         plan = plan_output(self._row, request, pictures[0].size)
         check_reach(self._pipeline, self._row, plan.canvas, pictures, request)
         call = _Call(
-            pictures=tuple(pictures),
+            pictures=tuple(self._seen(picture) for picture in pictures),
             request=request,
             profile=self._profile(request.profile),
             canvas=plan.canvas,
@@ -180,6 +180,15 @@ class DiffusersEngine:
         if picture.size != plan.final:
             picture = picture.resize(plan.final, Image.Resampling.LANCZOS)
         return picture
+
+    def _seen(self, picture: Image.Image) -> Image.Image:
+        """At the size that the transformer sees it, where the pipeline would not keep its aspect.
+
+        Qwen's scales it itself: to this size, and to another for the text encoder.
+        """
+        if self._row.sees_pictures:
+            return picture
+        return picture.resize(seen_size(self._row, picture.size), Image.Resampling.LANCZOS)
 
     def close(self) -> None:
         del self._pipeline, self._phases
@@ -302,6 +311,7 @@ class _Call:
             row.guidance: self.guidance,
             "callback_on_step_end": self._tell,
             "callback_on_step_end_tensor_inputs": [],
+            **row.arguments,
         }
         if row.area_argument is not None:
             arguments[row.area_argument] = width * height

@@ -25,6 +25,8 @@ class ModelRow:
     sees_pictures: bool = True
     #: every picture is scaled to about this area for the VAE
     vae_area: int = MEGAPIXEL
+    #: the pipeline would scale a larger one again, and crop it
+    area_is_limit: bool = False
     #: and to about this one for the text encoder, if that sees it too
     condition_area: int = 384 * 384
     #: an output is computed no smaller and no larger; what was asked for is scaled from it
@@ -49,6 +51,8 @@ class ModelRow:
     takes_negative: bool = True
     #: the pipeline would scale the canvas to its own area, were it not told ours
     area_argument: str | None = None
+    #: of each call, as they are
+    arguments: Mapping[str, object] = field(default_factory=dict)
     #: what the transformer's configuration must say, so that a sibling's weights are refused
     transformer: Mapping[str, object] = field(default_factory=dict)
     licence: str = "Apache-2.0"
@@ -110,6 +114,7 @@ _ROWS: Final = (
         guidance="guidance_scale",
         takes_negative=False,
         area_argument="max_area",
+        arguments={"_auto_resize": False},  # to sizes of a list of its own, and other aspects
         transformer={"guidance_embeds": True},
         licence="FLUX.1 [dev] Non-Commercial License",
         licence_is_limited=True,
@@ -121,6 +126,7 @@ _ROWS: Final = (
         name="flux.2-klein-4b",
         pipeline="Flux2KleinPipeline",
         sees_pictures=False,
+        area_is_limit=True,
         max_aspect=8,  # its processor refuses more, and sides below 64
         min_side=64,
         max_pictures=3,

@@ -41,8 +41,19 @@ def plan_output(row: ModelRow, request: EditRequest, source: Size) -> OutputPlan
     wanted = request.wanted_size()
     if wanted is not None:
         return OutputPlan(canvas=_nearest_legal(row, wanted), final=wanted)
-    canvas = _sides(row.vae_area, source[0] / source[1], USUAL_MULTIPLE)
+    canvas = seen_size(row, source)
     return OutputPlan(canvas=canvas, final=source if request.size == "source" else canvas)
+
+
+def seen_size(row: ModelRow, picture: Size) -> Size:
+    """What the transformer sees a picture as: about the model's own area, in its own aspect."""
+    aspect = picture[0] / picture[1]
+    if not row.area_is_limit:
+        return _sides(row.vae_area, aspect, USUAL_MULTIPLE)
+    width = math.sqrt(row.vae_area * aspect)
+    width, height = _rounded_down(width), _rounded_down(width / aspect)
+    # Rounding may have made it longer than the pipeline takes.
+    return min(width, height * row.max_aspect), min(height, width * row.max_aspect)
 
 
 def rope_reach(row: ModelRow, canvas: Size, sources: Sequence[Size], text_tokens: int) -> int:
@@ -51,7 +62,7 @@ def rope_reach(row: ModelRow, canvas: Size, sources: Sequence[Size], text_tokens
     Pictures are counted from their middle, and text from where the largest one ends; beyond
     the table, torch would hand out a shorter slice.
     """
-    references = [_sides(row.vae_area, width / height, USUAL_MULTIPLE) for width, height in sources]
+    references = [seen_size(row, source) for source in sources]
     longest = max(side for size in (canvas, *references) for side in size)
     seen = sum(_vision_tokens(row, width / height) for width, height in sources)
     return longest // LEGAL_MULTIPLE // 2 + text_tokens + seen
@@ -74,3 +85,7 @@ def _sides(area: int, aspect: float, multiple: int) -> Size:
 
 def _rounded(side: float, multiple: int) -> int:
     return max(round(side / multiple), 1) * multiple
+
+
+def _rounded_down(side: float) -> int:
+    return max(int(side) // LEGAL_MULTIPLE, 1) * LEGAL_MULTIPLE

@@ -75,6 +75,18 @@ def test_every_canvas_is_legal(row: ModelRow, size: str) -> None:
         assert all(side > 0 and side % 16 == 0 for side in plan(row, size, source).canvas)
 
 
+def test_kleins_pipeline_finds_nothing_to_scale_or_crop() -> None:
+    """It does both above 1 MP, and refuses more than 8:1 and sides below 64."""
+    klein = model_row("flux.2-klein-4b")
+    for source in ((8, 1), (1, 8), (4000, 3000), (3000, 1000), (1000, 1000), (801, 599)):
+        width, height = plan(klein, "source", source).canvas
+
+        assert width * height <= klein.vae_area == 1024 * 1024
+        assert width * height / klein.vae_area > 0.7
+        assert max(width, height) <= 8 * min(width, height)
+        assert width / height == pytest.approx(source[0] / source[1], rel=0.03)
+
+
 @pytest.mark.parametrize("row", MODELS.values(), ids=MODELS)
 def test_no_request_within_the_limits_leaves_the_table(row: ModelRow) -> None:
     """Of the transformer's positions: the longest sides, the most pictures, the longest text."""
