@@ -13,12 +13,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Final
 from uuid import uuid4
 
 from jobs.connect import Services
-from jobs.errors import FailureClass, LeaseLost, Unavailable
+from jobs.errors import FailureClass, LeaseLost, SchemaMismatch, Unavailable
 from jobs.model import Failure, Lease, WorkerInfo
 from jobs.reconciler import Reconciler
 from worker.card import Card
@@ -32,6 +32,7 @@ from worker.held import Held
 from worker.intake import Intake
 from worker.leases import LeaseKeeper
 from worker.provenance import Labeller
+from worker.retry import pauses
 from worker.runner import Runner
 from worker.settings import WorkerSettings
 from worker.watchdog import Watchdog
@@ -114,10 +115,10 @@ class WorkerProcess:
         self._ended = threading.Event()
 
     def run(self) -> Exit:
-        """Until a signal or a fatal error.  Raises ``Unavailable`` if it cannot start."""
-        self.services.check()
-        self.services.ledger.register(self.info)
+        """Until a signal or a fatal error.  Raises ``SchemaMismatch`` if it cannot start."""
         self._listen()
+        if not self._join():
+            return self.exit
         self.keeper.start()
         ticker = threading.Thread(target=self._tick, name="reconciler", daemon=True)
         ticker.start()
@@ -145,6 +146,26 @@ class WorkerProcess:
         self._wake.get()
         self._drain()
         return self.exit
+
+    def _join(self) -> bool:
+        """Be known to the ledger; an outage just now must not cost the load of a model.
+
+        False if a signal came first.
+        """
+        for pause in pauses():
+            try:
+                self.services.check()
+                self.services.ledger.register(self.info)
+            except SchemaMismatch:
+                raise
+            except Unavailable as error:
+                log.warning("waiting_for_the_ledger", extra={"reason": str(error)})
+            else:
+                return True
+            with suppress(Empty):
+                self._wake.get(timeout=pause)
+                break
+        return False
 
     def _drain(self) -> None:
         """Claim no more; end with the jobs in hand, or give them back at the time limit."""

@@ -65,6 +65,7 @@ class Proxy:
         self.target = port
         self.ended = threading.Event()
         self.held_back = b""  #: chunks with these bytes wait, and their links with them
+        self.is_holding = threading.Event()  #: such a chunk has come
         self._mode = Mode.PASS
         self._links: list[Link] = []
         self._lock = threading.Lock()
@@ -107,7 +108,10 @@ class Proxy:
         return len(links)
 
     def holds_back(self, chunk: bytes) -> bool:
-        return bool(self.held_back) and self.held_back in chunk and not self.ended.is_set()
+        holds = bool(self.held_back) and self.held_back in chunk and not self.ended.is_set()
+        if holds:
+            self.is_holding.set()
+        return holds
 
     def links(self) -> list[Link]:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event
@@ -67,6 +68,25 @@ def test_a_cancel_does_not_wait_for_a_bucket_that_says_nothing(scene: Scene) -> 
         scene.client.cancel(job.id)
 
         eventually(lambda: scene.client.status(job.id).state is JobState.CANCELLED)
+
+
+def test_an_outage_of_the_ledger_at_the_end_of_a_start_costs_no_load(scene: Scene) -> None:
+    with Proxy(scene.servers.postgres.port) as proxy, ThreadPoolExecutor(1) as pool:
+        scene.environment["PACKSHOT_DATABASE_URL"] = proxy.url(
+            scene.environment["PACKSHOT_DATABASE_URL"]
+        )
+        proxy.held_back = b"INSERT INTO model"  # loaded, and about to show itself
+        starting = pool.submit(scene.worker)
+        eventually(proxy.is_holding.is_set, within=SOON)
+        proxy.mode = Mode.CUT
+        proxy.held_back = b""
+        log = scene.workers[0].log
+        eventually(lambda: b"waiting_for_the_ledger" in log.read_bytes())
+        proxy.mode = Mode.PASS
+        worker = starting.result()
+
+        assert worker.log.read_bytes().count(b"worker_starting") == 1
+        assert unharmed(scene.client.wait(scene.submit("and now").id, timeout=SOON))
 
 
 def test_jobs_wait_for_a_bucket_that_is_away(scene: Scene) -> None:
