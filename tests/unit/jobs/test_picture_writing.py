@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from io import BytesIO
 
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from jobs import pictures
 from jobs.model import OutputFormat
+from jobs.picture_png import BAND, XMP, encode_png
 from tests.unit.jobs.picture_files import (
     SIDE,
     first_pixel,
@@ -34,6 +36,22 @@ def test_png_loses_nothing() -> None:
     data = pictures.encode(gradient(), OutputFormat.PNG)
 
     assert pictures.decode(data, name="x").tobytes() == gradient().tobytes()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("size", [(1, 1), (64, 1), (1, BAND), (3, BAND + 1), (17, 3 * BAND + 5)])
+def test_a_png_of_any_size_and_any_pixels_is_read_back_as_it_was(
+    mode: str, size: tuple[int, int]
+) -> None:
+    rng = random.Random(0)
+    image = Image.frombytes(mode, size, rng.randbytes(size[0] * size[1] * len(mode)))
+
+    with Image.open(BytesIO(encode_png(image, xmp="底色".encode()))) as written:
+        written.load()  # the text stands there from the header on: before the pixels
+
+        assert (written.mode, written.size) == (mode, size)
+        assert written.tobytes() == image.tobytes()
+        assert written.info[XMP] == "底色"
 
 
 def test_jpeg_keeps_all_its_colour() -> None:
