@@ -171,6 +171,11 @@ class Ledger(Protocol):
         now.  A message may come twice, or for a job that is done: then it names nothing.
         """
 
+    def claim_some(
+        self, worker: WorkerInfo, *, most: int, lease: timedelta = LEASE
+    ) -> Sequence[Lease]:
+        """As ``claim_next``, up to so many in one commit: for jobs of a few milliseconds."""
+
     def renew(
         self, worker_id: UUID, holdings: Sequence[Holding], *, lease: timedelta = LEASE
     ) -> Mapping[JobId, Order]:

@@ -14,7 +14,7 @@ from sqlalchemy import (
     Integer,
     Interval,
     RowMapping,
-    ScalarSelect,
+    Select,
     Text,
     Update,
     Uuid,
@@ -37,7 +37,7 @@ from jobs.errors import FailureClass, LeaseLost
 from jobs.model import Failure, Holding, JobId, Lease, Order, Result, WorkerInfo
 from jobs.postgres.fair import Facts, next_jobs, on_cards
 from jobs.postgres.rows import job_of, storable
-from jobs.postgres.tables import job, state_is, worker
+from jobs.postgres.tables import is_among, job, state_is, worker
 from jobs.states import JobState
 
 #: How many workers may claim from one queue at the same moment without one finding nothing.
@@ -74,8 +74,10 @@ def due_for_us() -> ColumnElement[bool]:
     return and_(due(), job.c.profile == any_(OUR_PROFILES))
 
 
-def locked_next(named: ColumnElement[UUID] | None = None) -> ScalarSelect[UUID]:
-    """The first job of the line that nobody is claiming at this moment."""
+def locked_next(
+    named: ColumnElement[UUID] | None = None, *, most: ColumnElement[int] | int = 1
+) -> Select[UUID]:
+    """The first of the line that nobody is claiming at this moment."""
     facts = Facts(busy=on_cards(OUR_QUEUE), served=SERVED, named=named)
     line = next_jobs(OUR_QUEUE, due_for_us(), facts, limit=CLAIMANTS)
     return (
@@ -83,9 +85,8 @@ def locked_next(named: ColumnElement[UUID] | None = None) -> ScalarSelect[UUID]:
         .join(line, line.c.id == job.c.id)
         .where(due_for_us())
         .order_by(line.c.place)
-        .limit(1)
+        .limit(most)
         .with_for_update(of=job, skip_locked=True)
-        .scalar_subquery()
     )
 
 
@@ -117,8 +118,8 @@ def _claiming(*wanted: ColumnElement[bool]) -> ReturningUpdate[Any]:
 
 #: Built once: to put such a statement together takes longer than to carry it out.
 CLAIM: Final = _claiming(job.c.id == THIS, job.c.queue == OUR_QUEUE, due_for_us())
-CLAIM_NEXT: Final = _claiming(job.c.id == locked_next())
-CLAIM_NAMED: Final = _claiming(job.c.id == locked_next(THIS))
+CLAIM_NEXT: Final = _claiming(is_among(locked_next(most=bindparam("most", type_=Integer))))
+CLAIM_NAMED: Final = _claiming(is_among(locked_next(THIS)))
 
 
 def claim(
@@ -136,10 +137,23 @@ def claim_next(
     served: Sequence[str] = (),
 ) -> Lease | None:
     """Whichever job has the next turn."""
-    wanted: dict[str, Any] = {"lease": lease, "served": list(served)}
     if named is None:
-        return _claimed(connection, CLAIM_NEXT, info, wanted)
-    return _claimed(connection, CLAIM_NAMED, info, {**wanted, "this": named})
+        return next(iter(claim_some(connection, info, lease, most=1, served=served)), None)
+    wanted = {"lease": lease, "served": list(served), "this": named}
+    return _claimed(connection, CLAIM_NAMED, info, wanted)
+
+
+def claim_some(
+    connection: Connection,
+    info: WorkerInfo,
+    lease: timedelta,
+    *,
+    most: int,
+    served: Sequence[str] = (),
+) -> list[Lease]:
+    wanted = {"lease": lease, "served": list(served), "most": most}
+    leases = _all_claimed(connection, CLAIM_NEXT, info, wanted)
+    return sorted(leases, key=lambda one: one.job.id)
 
 
 def _claimed(
@@ -148,6 +162,15 @@ def _claimed(
     info: WorkerInfo,
     wanted: Mapping[str, Any],
 ) -> Lease | None:
+    return next(iter(_all_claimed(connection, statement, info, wanted)), None)
+
+
+def _all_claimed(
+    connection: Connection,
+    statement: ReturningUpdate[Any],
+    info: WorkerInfo,
+    wanted: Mapping[str, Any],
+) -> list[Lease]:
     us = {
         "our_id": info.id,
         "our_name": info.holder,
@@ -155,10 +178,8 @@ def _claimed(
         "our_queue": info.model.queue,
         "our_profiles": list(info.model.profiles),
     }
-    row = connection.execute(statement, {**us, **wanted}).mappings().one_or_none()
-    if row is None:
-        return None
-    return Lease(job=job_of(row), attempt=row["attempt"], holder=info.holder)
+    rows = connection.execute(statement, {**us, **wanted}).mappings()
+    return [Lease(job=job_of(row), attempt=row["attempt"], holder=info.holder) for row in rows]
 
 
 def renew(

@@ -236,6 +236,16 @@ class PostgresLedger:
                 attempts.claim_next(connection, info, lease, named=named, served=served)
             )
 
+    def claim_some(
+        self, info: WorkerInfo, *, most: int, lease: timedelta = LEASE
+    ) -> Sequence[Lease]:
+        served = self._served.of(info.model.queue)
+        with self.database.connect() as connection:
+            found = attempts.claim_some(connection, info, lease, most=most, served=served)
+        for one in found:
+            self._noted(one)
+        return found
+
     def _noted(self, lease: Lease | None) -> Lease | None:
         if lease is not None:
             self._served.note(lease.job.queue, lease.job.tenant)
@@ -275,7 +285,8 @@ class PostgresLedger:
         with self.database.begin() as connection:
             rows = [
                 *window.expire_leases(connection, limit),
-                *window.expire_deadlines(connection, limit),
+                # Until they are ended, each claim looks at those that stand before its job.
+                *window.expire_deadlines(connection, 10 * limit),
             ]
         return [job_of(row) for row in rows]
 

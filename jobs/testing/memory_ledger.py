@@ -205,6 +205,15 @@ class MemoryLedger(MemoryInputs, MemoryRetention):
             line = in_turn(rows, lambda row: _may(worker, row, now), served=served, named=named)
             return self._start(line[0], worker, now, lease) if line else None
 
+    def claim_some(
+        self, worker: WorkerInfo, *, most: int, lease: timedelta = LEASE
+    ) -> Sequence[Lease]:
+        with self._lock:
+            now = self._now()
+            rows, served = self._in_queue(worker.model.queue), self._served.of(worker.model.queue)
+            line = in_turn(rows, lambda row: _may(worker, row, now), served=served)
+            return [self._start(row, worker, now, lease) for row in line[:most]]
+
     def _start(self, row: Row, worker: WorkerInfo, now: datetime, lease: timedelta) -> Lease:
         self._served.note(row.job.queue, row.job.tenant)
         return row.start(worker, self._workers.known(worker.id), now=now, lease=lease)

@@ -146,6 +146,26 @@ class OrderConformance:
 
         assert taken(ledger, 4) == [a[0], b[0], a[1], b[1]]
 
+    def test_some_are_claimed_at_once_in_their_turn(self, ledger: Ledger) -> None:
+        a = all_submitted(ledger, several(4, tenant="a"))
+        b = all_submitted(ledger, several(4, tenant="b"))
+
+        first = {lease.job.id for lease in ledger.claim_some(WORKER, most=3)}
+        rest = {lease.job.id for lease in ledger.claim_some(WORKER, most=9)}
+
+        assert first == {a[0], b[0], a[1]}
+        assert first | rest == {*a, *b}
+        assert ledger.claim_some(WORKER, most=9) == []
+
+    def test_who_claims_some_at_once_shares_none(self, ledger: Ledger) -> None:
+        ids = all_submitted(ledger, several(12))
+
+        found = at_once([partial(ledger.claim_some, WORKER, most=3)] * 4)
+
+        claimed_ids = [lease.job.id for some in found for lease in some]
+        assert len(claimed_ids) == len({*claimed_ids})
+        assert {*claimed_ids} <= {*ids}
+
     def test_a_window_never_holds_more_than_its_size(self, ledger: Ledger) -> None:
         ids = all_submitted(ledger, several(10))
 

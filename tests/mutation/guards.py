@@ -121,8 +121,8 @@ CLAIMS: Final = (
     guard(
         "a job that is being claimed is passed over",
         ATTEMPTS,
-        ".with_for_update(of=job, skip_locked=True)\n        .scalar_subquery()",
-        ".with_for_update(of=job)\n        .scalar_subquery()",
+        ".limit(most)\n        .with_for_update(of=job, skip_locked=True)",
+        ".limit(most)\n        .with_for_update(of=job)",
         f"{RACES}::test_a_job_that_is_being_claimed_is_passed_over",
     ),
     guard(
