@@ -15,7 +15,7 @@
 #     ACCEPT       vulnerabilities that were decided to be lived with: "--accept ID --accept ID"
 #     BUILD        more options of packshot-env build: "--builder micromamba"
 #     CONTAINERS   docker or podman
-#     IMAGE        has nothing but the oldest Python that hosts may have
+#     IMAGE        has nothing but the oldest Python that hosts may have: no zstd either
 set -euo pipefail
 
 VARIANT=${VARIANT:-gpu}
@@ -28,15 +28,17 @@ WORK=${WORK:-$PWD/build/release}
 FOUND=$WORK/found
 
 build() {
-  rm -rf "$WORK"
+  remove "$WORK"
   mkdir -p "$FOUND"
   # BUILD is a list of options
   # shellcheck disable=SC2086
   packshot-env build --variant "$VARIANT" --prefix "$WORK/env" ${BUILD:-}
 }
 
+# Twice, the application as well: a host takes the smallest archive that it can read.
 pack() {
-  noted env packshot-env pack "$WORK/env" --depot "$DEPOT" --json
+  noted env packshot-env pack "$WORK/env" --depot "$DEPOT" --format tar.gz --json
+  noted env packshot-env pack "$WORK/env" --depot "$DEPOT" --format tar.zst --json
   noted app packshot-env app --project . --python "$WORK/env/bin/python" --depot "$DEPOT" --json
   noted model packshot-env model add "$MODEL" --depot "$DEPOT" --json
 }
@@ -61,6 +63,8 @@ sign() {
 smoke() {
   packshot-env verify "$(found release)" --depot "$DEPOT" --key "$PUBLIC_KEY" --archives
   packshot-env node-file "$WORK/packshot-node.pyz"
+  trap 'remove "$WORK/smoke"' EXIT
+  remove "$WORK/smoke"
   mkdir -p "$WORK/smoke"
   # $1 is the container's
   # shellcheck disable=SC2016
@@ -92,6 +96,12 @@ noted() {
 }
 
 found() { cat "$FOUND/$1"; }
+
+# What was unpacked is read-only, folders too.
+remove() {
+  if [ -e "$1" ]; then chmod -R u+w "$1"; fi
+  rm -rf "$1"
+}
 
 case ${1:-} in
 build | pack | scan | sign | smoke | publish) "$1" ;;

@@ -147,6 +147,11 @@ class Builder:
     def asked(self) -> dict[str, dict[str, str]]:
         return dict(json.loads(line) for line in self.record.read_text().splitlines())
 
+    def formats(self) -> list[str]:
+        """In which the environment is packed."""
+        said = map(json.loads, self.record.read_text().splitlines())
+        return [words["format"] for command, words in said if command == "pack"]
+
 
 @pytest.fixture
 def builder(tmp_path: Path) -> Builder:
@@ -159,6 +164,7 @@ def test_the_script_speaks_packshot_env(builder: Builder) -> None:
         assert ended.returncode == 0, ended.stderr
 
     asked = builder.asked()
+    assert builder.formats() == ["tar.gz", "tar.zst"]
     assert list(asked) == [
         *("build", "pack", "app", "model add", "sbom", "scan", "provenance", "release"),
         *("verify", "node-file", "ship"),
