@@ -11,7 +11,7 @@
 #     DESTINATION  where hosts read: HOST:/FOLDER, s3://BUCKET/PREFIX or a folder
 #     DEPOT        a folder that stays on the builder: counters rise in it, layers are not made twice
 #     VARIANT      of envpack/spec/worker.toml: gpu or cpu
-#     MODEL        folder of the weights
+#     MODEL        folder of the weights; only for pack
 #     ACCEPT       vulnerabilities that were decided to be lived with: "--accept ID --accept ID"
 #     BUILD        more options of packshot-env build: "--builder micromamba"
 #     CONTAINERS   docker or podman
@@ -20,7 +20,6 @@ set -euo pipefail
 
 VARIANT=${VARIANT:-gpu}
 DEPOT=${DEPOT:-/srv/packshot/depot}
-MODEL=${MODEL:-models/tiny}
 CONTAINERS=${CONTAINERS:-docker}
 IMAGE=${IMAGE:-docker.io/library/python:3.9-slim-bookworm}
 WORK=${WORK:-$PWD/build/release}
@@ -37,6 +36,7 @@ build() {
 
 # Twice, the application as well: a host takes the smallest archive that it can read.
 pack() {
+  : "${MODEL:?is not set to the folder of the weights}"
   noted env packshot-env pack "$WORK/env" --depot "$DEPOT" --format tar.gz --json
   noted env packshot-env pack "$WORK/env" --depot "$DEPOT" --format tar.zst --json
   noted app packshot-env app --project . --python "$WORK/env/bin/python" --depot "$DEPOT" --json

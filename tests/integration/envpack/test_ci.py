@@ -133,6 +133,7 @@ class Builder:
             "KEY": "signing.key",
             "PUBLIC_KEY": str(self.folder / "packshot.pub"),
             "DESTINATION": "s3://releases/worker",
+            "MODEL": "weights",
             **settings,
         }
         return subprocess.run(
@@ -195,6 +196,23 @@ def test_a_clean_container_does_what_a_bare_host_does(builder: Builder) -> None:
     assert inside == ["unpack", "check", "activate"]
     assert set(inside) <= set(ON_HOSTS)
     assert words[-1] == RELEASE
+
+
+def test_weights_are_named_or_nothing_is_packed(builder: Builder) -> None:
+    builder.run("build")
+
+    ended = builder.run("pack", MODEL="")
+
+    assert ended.returncode != 0
+    assert "MODEL: is not set to the folder of the weights" in ended.stderr
+    assert list(builder.asked()) == ["build"]
+
+
+@pytest.mark.parametrize("name", ["github.yml", "Jenkinsfile"])
+def test_a_pipeline_names_the_weights_that_it_publishes(name: str) -> None:
+    (folder,) = re.findall(r"(?m)^ *MODEL(?::| =) '?(/[^'\n]+)", (CI / name).read_text())
+
+    assert "tiny" not in folder
 
 
 @pytest.mark.parametrize("code", [10, 11])
