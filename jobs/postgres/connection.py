@@ -55,6 +55,7 @@ TCP: Final = {
 }
 #: SQLSTATE of a table, column or function that is not there
 UNDEFINED: Final = frozenset({"42P01", "42703", "42883", "3F000"})
+DENIED: Final = "42501"  # SQLSTATE of a missing privilege
 
 
 class BoundedConnection(psycopg.Connection[Any]):
@@ -154,7 +155,13 @@ class Database:
             # The server ended each of those that the pool tried.
             raise Unavailable(f"Postgres at {self.where} ends every connection") from error
         except ProgrammingError as error:
-            if getattr(error.orig, "sqlstate", None) not in UNDEFINED:
+            state = getattr(error.orig, "sqlstate", None)
+            if state == DENIED:
+                raise Unavailable(
+                    f"Postgres at {self.where}: {_first_line(error)} for the user of"
+                    " PACKSHOT_DATABASE_URL: grant it, or name the user who ran 'packshot init'"
+                ) from error
+            if state not in UNDEFINED:
                 raise
             raise SchemaMismatch(
                 f"Postgres at {self.where} lacks Packshot's tables: run 'packshot init'"
