@@ -6,8 +6,10 @@ Held by the plans, not by the clock: which index is read, and how many rows of i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
+from uuid import uuid4
 
 import pytest
 
@@ -88,6 +90,16 @@ def test_a_long_queue_is_not_read(long_queue: PostgresLedger, call: str) -> None
     scans = [scan for plan in plans for scan in plan.scans]
     assert [scan for scan in scans if scan.node == "Seq Scan" and scan.rows > 1] == []
     assert sum(plan.rows for plan in plans) <= most
+
+
+def test_another_model_s_worker_reads_none_of_the_stranded(long_queue: PostgresLedger) -> None:
+    """Though it offers a profile of the name that they wait for."""
+    other = replace(MODEL, name="other", profiles=("turbo",))
+    long_queue.register(replace(WORKER, id=uuid4(), model=other))
+
+    plans = plans_of(long_queue.database, lambda: long_queue.reroute(STRANDED))
+
+    assert sum(plan.rows for plan in plans) <= FEW
 
 
 def test_a_tenant_s_jobs_are_counted_in_an_index(long_queue: PostgresLedger) -> None:
