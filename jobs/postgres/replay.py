@@ -46,6 +46,8 @@ def replay(
         late = _make(connection, [*free.values()], who, offered)
         made |= late
         holders |= late
+        taken = [one for one in free if one not in late]  # by somebody else, just now
+        holders |= live(connection, taken) if taken else {}
     created = {row["replay_of"] for row in made.values()}
     return [
         refused.get(one) or _outcome(rows[one], holders, created=one in created)
