@@ -27,6 +27,7 @@ from worker.aside import aside
 from worker.card import Card
 from worker.engine.base import Engine
 from worker.failures import failure_of, is_ours
+from worker.final_size import at_final_size
 from worker.gate import Place
 from worker.held import Held, Ordered, Stop
 from worker.leases import LeaseKeeper
@@ -183,6 +184,7 @@ class Runner:
         with self._timed(held, "judge"):
             suspicion = suspicion_of(image, sources.pictures[0], held.job.request)
         with self._timed(held, "encode"):
+            image = at_final_size(image, held.job.request, sources.pictures[0].size)
             data = self._encode(held, image, sources)
         result = replace(self._upload(held, image, data), suspect=suspicion)
         held.check()

@@ -12,6 +12,7 @@ from PIL import Image
 from jobs.model import EditRequest
 from worker.engine.base import NOT_FINITE
 from worker.engine.diffusers.engine import DiffusersEngine
+from worker.final_size import at_final_size
 from worker.suspects import suspicion_of
 
 pytestmark = pytest.mark.engine
@@ -49,7 +50,8 @@ def test_a_picture_of_no_numbers_is_black_and_says_so(
 ) -> None:
     spoil(value, 1.0)
 
-    picture = edited(engine, ask(steps=2, size="77x60"), product)
+    request = ask(steps=2, size="77x60")
+    picture = at_final_size(edited(engine, request, product), request, product.size)
     suspicion = suspicion_of(picture, product, ask())
 
     assert picture.size == (77, 60)

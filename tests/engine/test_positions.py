@@ -12,7 +12,7 @@ from worker.engine.diffusers import checks
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.models import ModelRow
 from worker.engine.diffusers.repairs import template_tokens
-from worker.engine.diffusers.sizes import plan_output, rope_reach
+from worker.engine.diffusers.sizes import canvas_of, rope_reach
 
 pytestmark = pytest.mark.engine
 Ask = Callable[..., EditRequest]
@@ -40,7 +40,7 @@ def test_the_reach_is_never_less_than_what_is_looked_up(
     engine.edit(pictures, request, seed=1, on_step=lambda *_: None)
     hook.remove()
 
-    canvas = plan_output(row, request, sizes[0]).canvas
+    canvas = canvas_of(row, request, sizes[0])
     text = template_tokens(pipeline, row, request.instruction)
     reach = rope_reach(row, canvas, sizes, text)
 

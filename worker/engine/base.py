@@ -38,6 +38,7 @@ class Engine(Protocol):
     ) -> Image:
         """Make the picture that ``request`` asks for, from RGB ``pictures``.
 
+        At the size that the model computes: the caller scales it, where no card waits for that.
         The same arguments on the same kind of card give the same pixels.  Raises a
         subclass of ``jobs.errors.AttemptFailed``, or whatever ``on_step`` raised; after
         any of them, but ``WorkerFatal``, the next edit equals a fresh process's.

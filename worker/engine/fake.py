@@ -111,9 +111,6 @@ class FakeEngine:
 def _paint(pictures: Sequence[Image.Image], request: EditRequest, seed: int) -> Image.Image:
     red, green, blue, turn = _choices(pictures[1:], request, seed)
     source = pictures[0].convert("RGB")
-    size = request.wanted_size()
-    if size is not None and size != source.size:
-        source = source.resize(size, Image.Resampling.LANCZOS)
     hue, saturation, value = source.convert("HSV").split()
     turned = Image.merge("HSV", (_turned(hue, turn), saturation, value)).convert("RGB")
     return Image.blend(turned, Image.new("RGB", turned.size, (red, green, blue)), TINT)

@@ -24,6 +24,8 @@ from jobs.states import JobState
 from jobs.testing import MemoryLedger
 from tests.conformance.scenes import DIGEST
 from tests.unit.worker.bench import Bench, new
+from worker import runner
+from worker.final_size import at_final_size
 from worker.runner import Verdict
 
 
@@ -90,6 +92,24 @@ def test_a_picture_that_nothing_speaks_against_is_not_suspect() -> None:
 
     assert job.result is not None
     assert job.result.suspect is None
+
+
+def test_a_picture_gets_its_size_when_the_card_is_free_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A source of 48 MP takes a second to scale to: the next job computes meanwhile."""
+    bench, on_card = Bench(), []
+
+    def scaled(made: Image.Image, request: EditRequest, source: tuple[int, int]) -> Image.Image:
+        on_card.append(bench.card.held)
+        return at_final_size(made, request, source)
+
+    monkeypatch.setattr(runner, "at_final_size", scaled)
+    result = finished(bench, size="64x48").result
+
+    assert result is not None
+    assert (result.width, result.height) == (64, 48)
+    assert on_card == [None]
 
 
 def test_the_sources_transparency_is_handed_back_where_asked() -> None:

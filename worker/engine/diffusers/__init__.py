@@ -4,7 +4,7 @@
     profiles    how a model is run and loaded, by name: the one table
     offer       which of them a worker can serve, and what is missing for the others
     placement   where the parts live, chosen from the card's free memory
-    sizes       which pixels the model computes, and which the caller gets
+    sizes       which pixels the model computes
     revision    what a folder of weights is called, and whether it is whole
     checks      requests that are refused before the card works
     pipeline    loading, part by part

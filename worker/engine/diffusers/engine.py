@@ -29,7 +29,7 @@ from worker.engine.diffusers.placing import free_gib, place
 from worker.engine.diffusers.profiles import Profile
 from worker.engine.diffusers.repairs import noise_of_the_seed, picture_areas
 from worker.engine.diffusers.revision import folder_revision
-from worker.engine.diffusers.sizes import plan_output, seen_size
+from worker.engine.diffusers.sizes import canvas_of, seen_size
 
 log = logging.getLogger(__name__)
 
@@ -166,20 +166,17 @@ class DiffusersEngine:
         self, pictures: Sequence[Image.Image], request: EditRequest, *, seed: int, on_step: OnStep
     ) -> Image.Image:
         check_request(self._pipeline, self._row, pictures, request)
-        plan = plan_output(self._row, request, pictures[0].size)
-        check_reach(self._pipeline, self._row, plan.canvas, pictures, request)
+        canvas = canvas_of(self._row, request, pictures[0].size)
+        check_reach(self._pipeline, self._row, canvas, pictures, request)
         call = _Call(
             pictures=tuple(self._seen(picture) for picture in pictures),
             request=request,
             profile=self._profile(request.profile),
-            canvas=plan.canvas,
+            canvas=canvas,
             seed=seed,
             on_step=on_step,
         )
-        picture = self._run_or_retry(call)
-        if picture.size != plan.final:
-            picture = picture.resize(plan.final, Image.Resampling.LANCZOS)
-        return picture
+        return self._run_or_retry(call)
 
     def _seen(self, picture: Image.Image) -> Image.Image:
         """At the size that the transformer sees it, where the pipeline would not keep its aspect.

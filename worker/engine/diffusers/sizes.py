@@ -1,10 +1,9 @@
-"""Which pixels the model computes, and which the caller gets.  Sizes are (width, height)."""
+"""Which pixels the model computes.  Sizes are (width, height)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from jobs.model import EditRequest
@@ -23,26 +22,15 @@ VISION_PATCH: Final = 28
 Size = tuple[int, int]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OutputPlan:
-    """Compute ``canvas``, hand out ``final``."""
-
-    canvas: Size
-    final: Size
-
-
-def plan_output(row: ModelRow, request: EditRequest, source: Size) -> OutputPlan:
-    """What ``request.size`` means for a source of this size.
+def canvas_of(row: ModelRow, request: EditRequest, source: Size) -> Size:
+    """What is computed for ``request.size`` and a source of this size.
 
     ``auto`` and ``source`` compute at the model's own area with the aspect of the *source*;
     diffusers alone would take the last picture's.  ``WxH`` computes at the nearest legal
     size between the row's two areas.
     """
     wanted = request.wanted_size()
-    if wanted is not None:
-        return OutputPlan(canvas=_nearest_legal(row, wanted), final=wanted)
-    canvas = seen_size(row, source)
-    return OutputPlan(canvas=canvas, final=source if request.size == "source" else canvas)
+    return seen_size(row, source) if wanted is None else _nearest_legal(row, wanted)
 
 
 def seen_size(row: ModelRow, picture: Size) -> Size:

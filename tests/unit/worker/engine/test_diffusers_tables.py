@@ -12,9 +12,8 @@ from worker.engine.diffusers.models import MODELS, ModelRow, model_row
 from worker.engine.diffusers.revision import folder_revision
 from worker.engine.diffusers.sizes import (
     ROPE_POSITIONS,
-    OutputPlan,
     Size,
-    plan_output,
+    canvas_of,
     rope_reach,
 )
 
@@ -22,9 +21,9 @@ REAL = model_row("qwen-image-edit-2509")
 TINY = model_row("qwen-image-edit-2509-tiny")
 
 
-def plan(row: ModelRow, size: str, source: Size = (800, 600)) -> OutputPlan:
+def canvas(row: ModelRow, size: str, source: Size = (800, 600)) -> Size:
     request = EditRequest(pictures=("0" * 64,), instruction="make it red", size=size)
-    return plan_output(row, request, source)
+    return canvas_of(row, request, source)
 
 
 def test_the_default_model_has_a_row() -> None:
@@ -48,38 +47,34 @@ def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
 
 
 def test_auto_keeps_the_sources_aspect_at_the_models_area() -> None:
-    assert plan(REAL, "auto") == OutputPlan(canvas=(1184, 896), final=(1184, 896))
-    assert plan(TINY, "auto", (50, 50)) == OutputPlan(canvas=(128, 128), final=(128, 128))
-
-
-def test_source_hands_out_the_sources_pixels() -> None:
-    assert plan(REAL, "source", (801, 599)).final == (801, 599)
+    assert canvas(REAL, "auto") == canvas(REAL, "source") == (1184, 896)
+    assert canvas(TINY, "auto", (50, 50)) == (128, 128)
 
 
 def test_a_named_size_is_computed_at_the_nearest_multiple_of_16() -> None:
-    assert plan(REAL, "1004x700") == OutputPlan(canvas=(1008, 704), final=(1004, 700))
+    assert canvas(REAL, "1004x700") == (1008, 704)
 
 
 @pytest.mark.parametrize(
-    ("size", "canvas"),
+    ("size", "computed"),
     [("4096x4096", (1536, 1536)), ("64x32", (720, 368)), ("512x4096", (512, 4096))],
 )
-def test_a_size_that_the_model_cannot_compute_is_scaled(size: str, canvas: Size) -> None:
-    assert plan(REAL, size).canvas == canvas
+def test_a_size_that_the_model_cannot_compute_is_scaled(size: str, computed: Size) -> None:
+    assert canvas(REAL, size) == computed
 
 
 @pytest.mark.parametrize("size", ["auto", "source", "512x4096", "4096x512", "1333x777"])
 @pytest.mark.parametrize("row", MODELS.values(), ids=MODELS)
 def test_every_canvas_is_legal(row: ModelRow, size: str) -> None:
     for source in ((1, row.max_aspect), (row.max_aspect, 1), (640, 480)):
-        assert all(side > 0 and side % 16 == 0 for side in plan(row, size, source).canvas)
+        assert all(side > 0 and side % 16 == 0 for side in canvas(row, size, source))
 
 
 def test_kleins_pipeline_finds_nothing_to_scale_or_crop() -> None:
     """It does both above 1 MP, and refuses more than 8:1 and sides below 64."""
     klein = model_row("flux.2-klein-4b")
     for source in ((8, 1), (1, 8), (4000, 3000), (3000, 1000), (1000, 1000), (801, 599)):
-        width, height = plan(klein, "source", source).canvas
+        width, height = canvas(klein, "source", source)
 
         assert width * height <= klein.vae_area == 1024 * 1024
         assert width * height / klein.vae_area > 0.7
@@ -92,8 +87,7 @@ def test_no_request_within_the_limits_leaves_the_table(row: ModelRow) -> None:
     """Of the transformer's positions: the longest sides, the most pictures, the longest text."""
     long = (row.max_aspect, 1)
     for size in ("auto", "512x4096", "4096x4096"):
-        canvas = plan(row, size, long).canvas
-        reach = rope_reach(row, canvas, [long] * row.max_pictures, row.max_tokens)
+        reach = rope_reach(row, canvas(row, size, long), [long] * row.max_pictures, row.max_tokens)
         assert reach <= ROPE_POSITIONS
 
 

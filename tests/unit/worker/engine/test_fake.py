@@ -80,13 +80,6 @@ def test_even_a_grey_source_changes() -> None:
     assert after.tobytes() != grey.tobytes()
 
 
-@pytest.mark.parametrize(
-    ("size", "wanted"), [("auto", (40, 30)), ("source", (40, 30)), ("64x48", (64, 48))]
-)
-def test_the_size_is_the_one_asked_for(size: str, wanted: tuple[int, int]) -> None:
-    assert edited(asked(size=size)).size == wanted
-
-
 @pytest.mark.parametrize(("steps", "total"), [(None, 4), (2, 2)])
 def test_every_step_is_told_in_order(steps: int | None, total: int) -> None:
     told: list[tuple[int, int]] = []
