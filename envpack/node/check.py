@@ -166,8 +166,12 @@ def _model(subject: Subject) -> Found:
         ]
     else:
         wrong = weights.differences(folder, manifest)
+    strangers = [] if subject.quick else weights.strangers(folder, manifest)
     if wrong:
         yield FAILED, f"{folder}: {len(wrong)} files, {wrong[0]}: packshot-env model pull"
+    elif strangers:
+        text = f"{len(strangers)} files too many, {strangers[0]}: is not in the manifest: remove it"
+        yield FAILED, f"{folder}: {text}"
     else:
         yield OK, f"{len(manifest.files):,} files in {folder}"
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from envpack.node import activate, canary, check, commands, fetch, unpack, weights
+from envpack.node import activate, canary, check, commands, fetch, plan, unpack, weights
 from envpack.node import prune as pruning
 from envpack.node.commands import Answer, Command
 from envpack.node.depot import depot
@@ -51,7 +51,7 @@ def _unpack(arguments: argparse.Namespace) -> Answer:
         _host(arguments),
         _trusted(arguments),
         checked_digest("release", arguments.release),
-        unpack.Wishes(arguments.allow_older, arguments.again, arguments.model_to),
+        plan.Wishes(arguments.allow_older, arguments.again, arguments.model_to),
     )
     fresh = ", ".join(done.fresh) or "nothing was missing"
     text = f"release {done.release.name}: unpacked ({fresh}) in {done.seconds:.1f} s"
@@ -92,7 +92,9 @@ def _switched(done: activate.Switched) -> Answer:
 def _prune(arguments: argparse.Namespace) -> Answer:
     done = pruning.prune(_host(arguments), keep=arguments.keep, dry_run=arguments.dry_run)
     verb = "would remove" if arguments.dry_run else "removed"
-    lines = [f"{verb} {name}" for name in (*done.releases, *done.layers)] or ["nothing to remove"]
+    lines = [f"{verb} {name}" for name in (*done.releases, *done.layers)]
+    lines += [f"{verb} {done.downloads / 1e6:,.1f} MB of downloads"] if done.downloads else []
+    lines = lines or ["nothing to remove"]
     lines += [f"kept {name}: a process uses it" for name in done.in_use]
     if done.unseen:
         lines.append(f"{done.unseen} processes of other users: known by their release's lock only")
@@ -130,8 +132,7 @@ def _model_pull(arguments: argparse.Namespace) -> Answer:
     trusted = _trusted(arguments)
     digest = checked_digest("layer", arguments.layer or trusted.release(arguments.release)[0].model)
     if not arguments.root and not settings().root and arguments.to:
-        trusted.layer("model", digest)
-        fetched = weights.pull_into(trusted, trusted.manifest("model", digest), arguments.to)
+        fetched = weights.pull_into(trusted, digest, arguments.to)
     else:
         host = _host(arguments)
         with host.locked():

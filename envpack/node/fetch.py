@@ -44,6 +44,15 @@ def copied(place: Depot, name: str, digest: str, size: int, parts: Path) -> Path
     return path
 
 
+def to_come(place: Depot, name: str, digest: str, size: int, parts: Path) -> int:
+    """Bytes that ``fetched`` would still bring here."""
+    own = place.local(name)
+    if own is not None and own.exists():
+        return 0
+    part = parts / digest
+    return size - min(size, part.stat().st_size) if part.is_file() else size
+
+
 def check_file(path: Path, digest: str, size: int) -> None:
     """Raises ``NotTrusted`` naming what differs."""
     found = path.stat().st_size

@@ -113,7 +113,7 @@ class Host:
     def layers(self) -> list[tuple[str, str]]:
         """Kind and digest of all that lies here, whole or not."""
         found = {
-            (kind, path.name.split(".")[0]) for kind in LAYERS for path in _listed(self.root / kind)
+            (kind, path.name.split(".")[0]) for kind in LAYERS for path in listed(self.root / kind)
         }
         return sorted((kind, name) for kind, name in found if is_digest(name))
 
@@ -138,7 +138,7 @@ class Host:
 
     def _release_folders(self) -> list[Path]:
         """Without drafts."""
-        folders = _listed(self.root / "releases")
+        folders = listed(self.root / "releases")
         return [path for path in folders if not path.name.startswith(".")]
 
     def release(self, digest: str) -> Release:
@@ -247,7 +247,8 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _listed(folder: Path) -> list[Path]:
+def listed(folder: Path) -> list[Path]:
+    """What lies in a folder; nothing if there is none."""
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 

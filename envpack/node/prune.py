@@ -14,7 +14,7 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from envpack.node import canary, trees
+from envpack.node import canary, leftovers, trees
 from envpack.node.errors import NotTrusted
 from envpack.node.host import Host
 from envpack.node.model import LAYERS, Release, is_digest
@@ -28,6 +28,7 @@ class Pruned:
     layers: tuple[str, ...]  #: ``env/<digest>``
     in_use: tuple[str, ...]  #: would have gone, but a process uses them
     unseen: int  #: processes of other users, into which this one cannot look
+    downloads: int = 0  #: bytes of those that broke off
 
 
 def prune(host: Host, *, keep: int, dry_run: bool = False) -> Pruned:
@@ -49,10 +50,13 @@ def prune(host: Host, *, keep: int, dry_run: bool = False) -> Pruned:
         kept = [release for digest, release in releases.items() if digest not in gone]
         layers = _orphans(host, kept)
         free = [(kind, digest) for kind, digest in layers if not used.layer(kind, digest)]
+        held = [f"{kind}/{digest}" for kind, digest in layers if (kind, digest) not in free]
+        downloads = leftovers.downloads(host)
         if not dry_run:
             _remove(host, gone, free)
-        held = [f"{kind}/{digest}" for kind, digest in layers if (kind, digest) not in free]
-        return Pruned(tuple(gone), tuple(map("/".join, free)), (*busy, *held), unseen)
+            leftovers.remove_drafts(host)
+            trees.remove(host.parts)
+        return Pruned(tuple(gone), tuple(map("/".join, free)), (*busy, *held), unseen, downloads)
 
 
 def is_used(host: Host, kind: str, digest: str) -> bool:

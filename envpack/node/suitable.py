@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from envpack.node import prefix
 from envpack.node.drivers import numbers
@@ -20,21 +22,43 @@ _SPARE = 64 << 20
 _MACHINES = {"x86_64": "linux-64", "aarch64": "linux-aarch64", "ppc64le": "linux-ppc64le"}
 
 
-def check(manifest: Manifest, tree: Path, also_needed: int) -> None:
-    """``also_needed``: bytes that are still to be downloaded.
+class Need(NamedTuple):
+    """Room that something takes below a folder, which need not exist yet."""
 
-    Raises ``Unsuitable`` naming what this host lacks.
-    """
+    folder: Path
+    size: int  #: bytes
+    files: int
+
+
+def check(manifest: Manifest, tree: Path) -> None:
+    """All but room.  Raises ``Unsuitable`` naming what this host lacks."""
     prefix.check(manifest, tree)
     _check_paths(manifest, tree)
     check_platform(manifest.facts.get("platform", ""))
     check_glibc(manifest.facts.get("glibc", ""))
-    check_space(tree, _taken(manifest) + also_needed, len(manifest.files))
 
 
-def check_space(folder: Path, needed: int, files: int) -> None:
-    """Raises ``Unsuitable`` naming what is needed and what there is, in bytes and files."""
-    existing = next(one for one in (folder, *folder.parents) if one.is_dir())
+def needed(manifest: Manifest, tree: Path) -> Need:
+    """Of a layer's tree."""
+    size = sum(-(-record.size // _BLOCK) * _BLOCK for record in manifest.files)
+    return Need(tree, size, len(manifest.files))
+
+
+def check_room(needs: Iterable[Need]) -> None:
+    """Whether all of them together fit on their disks.
+
+    Raises ``Unsuitable`` naming what is needed and what there is, in bytes and files.
+    """
+    disks: dict[int, list[Need]] = {}
+    for need in needs:
+        existing = next(one for one in (need.folder, *need.folder.parents) if one.is_dir())
+        disks.setdefault(existing.stat().st_dev, []).append(need._replace(folder=existing))
+    for together in disks.values():
+        size, files = (sum(numbers) for numbers in zip(*[need[1:] for need in together]))
+        _check_disk(together[0].folder, size, files)
+
+
+def _check_disk(existing: Path, needed: int, files: int) -> None:
     status = os.statvfs(existing)
     free = status.f_bavail * status.f_frsize
     if free < needed + _SPARE:
@@ -57,10 +81,6 @@ def glibc() -> str:
         return (os.confstr("CS_GNU_LIBC_VERSION") or "").rpartition(" ")[2]
     except (OSError, ValueError):
         return ""
-
-
-def _taken(manifest: Manifest) -> int:
-    return sum(-(-record.size // _BLOCK) * _BLOCK for record in manifest.files)
 
 
 def _check_paths(manifest: Manifest, tree: Path) -> None:

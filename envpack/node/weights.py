@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from envpack.node import fetch, suitable
@@ -22,25 +23,78 @@ _PARTS = ".parts"
 _SIDE_BY_SIDE = 4  # downloads; one alone seldom fills a line
 
 
+@dataclass(frozen=True)
+class Lack:
+    """What a folder lacks of a model layer."""
+
+    manifest: Manifest
+    folder: Path  #: the real one
+    records: tuple[FileRecord, ...]  #: missing, or other than they should be
+
+    @property
+    def needed(self) -> suitable.Need:
+        size = sum(record.size for record in self.records)
+        parts = [self.folder / _PARTS / digest for digest in {one.sha256 for one in self.records}]
+        come = sum(part.stat().st_size for part in parts if part.is_file())
+        return suitable.Need(self.folder, max(size - come, 0), len(self.records))
+
+
 def pull(host: Host, trusted: Trusted, digest: str, to: Path | None) -> int:
     """The model layer, complete on this host; bytes fetched.  ``to``: another folder for it.
 
     Raises ``NotTrusted``, ``NotThere``, ``Unreachable`` or ``Unsuitable``.
     """
-    trusted.layer("model", digest)  # a signature stands behind the manifest's name
-    manifest = trusted.manifest("model", digest)
-    folder = Path(os.path.realpath(to or host.layer("model", digest)))
-    fetched = pull_into(trusted, manifest, folder)
-    write(host.manifest_path("model", digest), spelt(manifest.as_json()))
-    host.complete("model", digest, Completion(str(folder), time.time()))
+    lack = lacking(trusted, digest, place(host, digest, to))
+    suitable.check_room([lack.needed])
+    return complete(host, trusted, lack)
+
+
+def complete(host: Host, trusted: Trusted, lack: Lack) -> int:
+    """Fetches what is lacking and marks the layer complete; bytes fetched.  Raises as ``pull``."""
+    digest = lack.manifest.digest
+    fetched = _fill(trusted, lack)
+    write(host.manifest_path("model", digest), spelt(lack.manifest.as_json()))
+    host.complete("model", digest, Completion(str(lack.folder), time.time()))
     return fetched
 
 
-def pull_into(trusted: Trusted, manifest: Manifest, folder: Path) -> int:
-    """Only what is missing or differs; bytes fetched."""
-    missing = {record.sha256: record for record in manifest.files if not _holds(folder, record)}
-    needed = sum(record.size for record in missing.values())
-    suitable.check_space(folder, needed, len(missing))
+def place(host: Host, digest: str, to: Path | None) -> Path:
+    """The real folder for a model layer: the one where it is whole already, ``to``, or the root's.
+
+    Raises ``Unsuitable`` if it is whole elsewhere than in ``to``: releases start from there.
+    """
+    wanted = Path(os.path.realpath(to or host.layer("model", digest)))
+    done = host.completion("model", digest)
+    if done is None or not Path(done.path).is_dir() or os.path.realpath(done.path) != done.path:
+        return wanted
+    if to is not None and str(wanted) != done.path:
+        raise Unsuitable(
+            f"model layer {digest[:12]}: is in {done.path}, from where its releases start, and "
+            f"would not be looked for in {wanted}: name no folder, or that one"
+        )
+    return Path(done.path)
+
+
+def lacking(trusted: Trusted, digest: str, folder: Path) -> Lack:
+    """Raises ``NotTrusted``, ``NotThere`` or ``Unreachable``."""
+    trusted.layer("model", digest)  # a signature stands behind the manifest's name
+    manifest = trusted.manifest("model", digest)
+    return Lack(manifest, folder, tuple(one for one in manifest.files if not _holds(folder, one)))
+
+
+def pull_into(trusted: Trusted, digest: str, folder: Path) -> int:
+    """A model layer in any folder: only what is missing or differs; bytes fetched.
+
+    Raises as ``pull``.
+    """
+    lack = lacking(trusted, digest, Path(os.path.realpath(folder)))
+    suitable.check_room([lack.needed])
+    return _fill(trusted, lack)
+
+
+def _fill(trusted: Trusted, lack: Lack) -> int:
+    folder, manifest = lack.folder, lack.manifest
+    missing = {record.sha256: record for record in lack.records}
     parts = folder / _PARTS
     parts.mkdir(parents=True, exist_ok=True)
 
@@ -58,23 +112,24 @@ def pull_into(trusted: Trusted, manifest: Manifest, folder: Path) -> int:
     if all(record.path != SUMS for record in manifest.files):
         lines = "".join(f"{record.sha256}  {record.path}\n" for record in manifest.files)
         write(folder / SUMS, lines.encode())
-    return needed
+    return sum(record.size for record in missing.values())
 
 
 def differences(folder: Path, manifest: Manifest) -> list[str]:
-    """What in a model's folder is not as its manifest says, in words; empty if all is."""
-    known = {record.path for record in manifest.files} | {SUMS}
-    found = [
+    """What in a model's folder is missing or not as its manifest says, in words."""
+    return [
         f"{record.path}: {'differs' if (folder / record.path).exists() else 'is missing'}"
         for record in manifest.files
         if not _holds(folder, record)
     ]
-    extra = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.is_file() and not any(one.startswith(".") for one in path.relative_to(folder).parts)
-    )
-    return found + [f"{path}: is not in the manifest" for path in extra if path not in known]
+
+
+def strangers(folder: Path, manifest: Manifest) -> list[str]:
+    """Files that the manifest does not have; nothing removes them, the folder may be anybody's."""
+    known = {record.path for record in manifest.files} | {SUMS}
+    found = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    shown = [path for path in found if not any(part.startswith(".") for part in path.parts)]
+    return sorted(path.as_posix() for path in shown if path.as_posix() not in known)
 
 
 def differences_from_sums(folder: Path) -> list[str]:

@@ -7,8 +7,9 @@ from pathlib import Path
 from envpack.node import depot as depots
 from envpack.node.host import Host
 from envpack.node.minisign import PublicKey
+from envpack.node.plan import Wishes
 from envpack.node.trust import Trusted
-from envpack.node.unpack import Unpacked, Wishes, unpack
+from envpack.node.unpack import Unpacked, unpack
 from tests.envpack_depot import APP, SIGNER, Content, TestDepot
 
 

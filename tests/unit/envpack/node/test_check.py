@@ -205,7 +205,7 @@ def test_a_model_that_changed_is_found(host: Host, depot: TestDepot) -> None:
     release = depot.release()
     folder = host.layer("model", unpacked(host, depot, release).release.model)
     (folder / "unet/extra.bin").write_bytes(b"x")
-    assert "is not in the manifest" in again(host, release)["model"].text
+    assert "unet/extra.bin: is not in the manifest: remove it" in again(host, release)["model"].text
     (folder / "unet/extra.bin").unlink()
     assert again(host, release)["model"].state == "ok"
     (folder / "unet/weights.bin").unlink()

@@ -191,6 +191,16 @@ def test_what_a_killed_unpack_left_goes(host: Host, depot: TestDepot) -> None:
     made = releases(host, depot, 1)
     activate(host, made[0])
     (host.layer("env", "a" * 64) / "lib").mkdir(parents=True)
+    draft = host.root / "releases" / f".{'b' * 64}"
+    draft.mkdir()
+    host.parts.mkdir(exist_ok=True)
+    (host.parts / ("c" * 64)).write_bytes(b"half")
 
-    assert prune(host, keep=0).layers == (f"env/{'a' * 64}",)
+    assert prune(host, keep=0, dry_run=True).downloads == 4
+    assert draft.exists()
+    done = prune(host, keep=0)
+
+    assert (done.layers, done.downloads) == ((f"env/{'a' * 64}",), 4)
     assert not host.layer("env", "a" * 64).exists()
+    assert not draft.exists()
+    assert not host.parts.exists()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,11 +13,13 @@ import pytest
 from envpack.node.errors import EnvpackError, HostileArchive, NotThere, NotTrusted, Unsuitable
 from envpack.node.host import Host
 from envpack.node.integrity import differing
-from envpack.node.model import LayerDocument
-from envpack.node.unpack import Wishes, unpack
+from envpack.node.model import LayerDocument, Manifest
+from envpack.node.plan import Wishes
+from envpack.node.unpack import unpack
 from tests.envpack_depot import (
     APP,
     ENV,
+    MODEL,
     PLACEHOLDER,
     Content,
     TestDepot,
@@ -157,6 +161,50 @@ def test_a_flipped_bit_is_refused_before_anything_is_written(
     assert written(host) == []
 
 
+def of_layer(depot: TestDepot, release: str, kind: str) -> tuple[Path, Path | None]:
+    """The document of one of a release's layers, and its archive."""
+    digest = json.loads((depot.folder / f"releases/{release}.json").read_bytes())[kind]
+    document = depot.folder / f"layers/{digest}.json"
+    archives = json.loads(document.read_bytes())["archives"]
+    names = [f"{one['sha256']}.{one['format']}" for one in archives]
+    return document, depot.folder / "archives" / names[0] if names else None
+
+
+@pytest.mark.parametrize("kind", ["env", "app"])
+def test_one_flipped_archive_keeps_both_from_being_written(
+    host: Host, depot: TestDepot, kind: str
+) -> None:
+    release = depot.release()
+    _, archive = of_layer(depot, release, kind)
+    assert archive is not None
+    flip(archive)
+
+    with pytest.raises(NotTrusted, match="sha256"):
+        unpacked(host, depot, release)
+
+    assert written(host) == []
+
+
+@pytest.mark.parametrize("kind", ["env", "app", "model"])
+@pytest.mark.parametrize("how", ["flipped", "signed by a stranger"])
+def test_one_layer_s_document_keeps_all_from_being_written(
+    host: Host, depot: TestDepot, kind: str, how: str
+) -> None:
+    release = depot.release()
+    document, _ = of_layer(depot, release, kind)
+    if how == "flipped":
+        flip(document, -2)
+    else:
+        stranger = Signer(b"\x0c" * 32, key_id=b"\x0c" * 8)
+        signature = document.with_name(f"{document.name}.minisig")
+        signature.write_text(stranger.minisig(document.read_bytes(), comment="x"))
+
+    with pytest.raises(NotTrusted):
+        unpacked(host, depot, release)
+
+    assert written(host) == []
+
+
 def test_a_truncated_archive_is_refused_before_anything_is_written(
     host: Host, depot: TestDepot
 ) -> None:
@@ -269,18 +317,49 @@ def test_a_host_that_cannot_run_it_is_told_before_anything_is_written(
     assert written(host) == []
 
 
-def test_space_is_asked_for_before_anything_is_written(host: Host, depot: TestDepot) -> None:
-    big = Content(files=ENV.files, links=ENV.links)
-    manifest = big.manifest("env").as_json()
-    manifest["files"].append(["zz", "a" * 64, 10**15, 0o644])
-    from envpack.node.model import Manifest  # noqa: PLC0415
-
+def sized(depot: TestDepot, kind: str, content: Content, size: int) -> str:
+    """A layer that says of itself to hold ``size`` bytes more."""
+    manifest = content.manifest(kind).as_json()
+    manifest["files"].append(["zz", "a" * 64, size, 0o644])
     whole = Manifest.from_json(manifest)
     depot.manifest(whole)
-    depot.document(LayerDocument("env", whole.digest, (depot.archive(b"x"),)))
+    archives = () if kind == "model" else (depot.archive(b"x"),)
+    depot.document(LayerDocument(kind, whole.digest, archives))
+    return whole.digest
+
+
+def test_space_is_asked_for_before_anything_is_written(host: Host, depot: TestDepot) -> None:
+    env = sized(depot, "env", ENV, 10**15)
 
     with pytest.raises(Unsuitable, match=r"1,000,000,0\d\d MB needed, .* free"):
-        unpacked(host, depot, depot.release(env=whole.digest))
+        unpacked(host, depot, depot.release(env=env))
+
+    assert written(host) == []
+
+
+@pytest.mark.parametrize("kinds", [("env", "app"), ("env", "model"), ("app", "model")])
+def test_space_is_asked_for_all_layers_together(
+    host: Host, depot: TestDepot, tmp_path: Path, kinds: tuple[str, str]
+) -> None:
+    most = shutil.disk_usage(tmp_path).free * 6 // 10  # one of them would fit
+    contents = {"env": ENV, "app": APP, "model": MODEL}
+    layers = {kind: sized(depot, kind, contents[kind], most) for kind in kinds}
+
+    with pytest.raises(Unsuitable, match=r"MB needed, .* free"):
+        unpacked(host, depot, depot.release(**layers))
+
+    assert written(host) == []
+
+
+def test_what_a_killed_run_left_makes_room_before_space_is_asked_for(
+    host: Host, depot: TestDepot
+) -> None:
+    left = host.layer("env", "a" * 64)
+    (left / "lib").mkdir(parents=True)
+    (left.with_name(f".{'b' * 64}") / "lib").mkdir(parents=True)
+
+    with pytest.raises(Unsuitable, match="MB needed"):
+        unpacked(host, depot, depot.release(env=sized(depot, "env", ENV, 10**15)))
 
     assert written(host) == []
 

@@ -11,8 +11,10 @@ from envpack.node.depot import depot as depot_at
 from envpack.node.errors import NotTrusted, Unreachable, Unsuitable
 from envpack.node.host import Host
 from envpack.node.minisign import PublicKey
+from envpack.node.plan import Wishes
 from envpack.node.trust import Trusted
-from envpack.node.weights import differences, differences_from_sums, pull
+from envpack.node.unpack import unpack
+from envpack.node.weights import differences, differences_from_sums, lacking, pull, pull_into
 from jobs.errors import BadSettings
 from tests.envpack_depot import MODEL, SIGNER, Content, TestDepot, digest_of
 from tests.unit.envpack.node.scenes import trusted
@@ -73,12 +75,12 @@ def test_what_broke_off_goes_on(
     with web_server(depot.folder, weather) as url:
         place = Trusted(depot_at(url), [PublicKey.from_text(SIGNER.public)])
         manifest = place.manifest("model", model)
-        weather.cut_after = [1, *[100] * 6]
+        weather.cut_after = [*[1 << 20] * 3, 1, *[100] * 6]  # three documents come first
         with pytest.raises(Unreachable):
-            weights.pull_into(place, manifest, host.root / "m")
+            pull_into(place, model, host.root / "m")
         assert not (host.root / "m/unet/weights.bin").exists()
         weather.cut_after, weather.asked = [], []
-        weights.pull_into(place, manifest, host.root / "m")
+        pull_into(place, model, host.root / "m")
 
     assert all(asked[1] for asked in weather.asked if digest_of(b"w" * 5000) in asked[0])
     assert differences(host.root / "m", manifest) == []
@@ -106,6 +108,49 @@ def test_nothing_is_written_through_a_link(host: Host, depot: TestDepot, tmp_pat
         pull(host, trusted(depot), depot.layer("model", MODEL), folder)
 
     assert list(outside.iterdir()) == []
+
+
+def test_weights_that_are_whole_stay_where_releases_look_for_them(
+    host: Host, depot: TestDepot, tmp_path: Path
+) -> None:
+    release = depot.release()
+    model = unpack(host, trusted(depot), release, Wishes(model_to=tmp_path / "disk")).release.model
+
+    with pytest.raises(Unsuitable, match=rf"is in {tmp_path}/disk, from where its releases start"):
+        pull(host, trusted(depot), model, tmp_path / "other")
+    with pytest.raises(Unsuitable, match="would not be looked for"):
+        unpack(host, trusted(depot), release, Wishes(model_to=tmp_path / "other"))
+    for named in (None, tmp_path / "disk"):
+        assert pull(host, trusted(depot), model, named) == 0
+
+    assert host.placed("model", model) == tmp_path / "disk"
+    assert not (tmp_path / "other").exists()
+    assert not host.layer("model", model).exists()
+
+
+def test_weights_go_into_a_folder_below_the_working_one(
+    depot: TestDepot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    model = depot.layer("model", MODEL)
+
+    for folder in (Path("weights"), tmp_path / "link" / "weights"):
+        assert pull_into(trusted(depot), model, folder) == 5002
+        assert differences_from_sums(folder) == []
+
+
+def test_room_is_asked_for_each_copy_and_not_for_what_has_come(
+    host: Host, depot: TestDepot
+) -> None:
+    model = depot.layer("model", TWINS)
+    folder = host.layer("model", model)
+    assert lacking(trusted(depot), model, folder).needed.size == 2 + 2 * 5000
+    (folder / ".parts").mkdir(parents=True)
+    (folder / ".parts" / digest_of(b"w" * 5000)).write_bytes(b"w" * 3000)
+
+    assert lacking(trusted(depot), model, folder).needed.size == 2 + 2 * 5000 - 3000
 
 
 def test_a_folder_without_sums_is_said_to_have_none(tmp_path: Path) -> None:
