@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 from jobs.errors import WorkerFatal
 from worker.held import Held
+from worker.pace import Experience, Progress
 
 #: How often a job that waits for the card asks whether it still should: seconds.
 ASK_EVERY: Final = 0.1
@@ -25,11 +26,12 @@ class Card:
     signs: int = 0  #: of life: rises when a job comes on the card, and at each of its steps
     held: Held | None = None  #: the job on the card
     thread: int = 0  #: the one that had the card last
+    #: Called, from any thread, whenever ``free_in`` may have become less than it was to be.
+    on_change: Callable[[], None] = lambda: None
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    #: When the job on the card began, its steps done, and all of them.  One value, so that a
-    #: reader never sees the start of one job beside the steps of another.
-    _job: tuple[float, int, int] | None = None
-    _usual: float = 0.0  #: seconds that a job usually needs; learned
+    #: One value, so that a reader never sees the start of one job beside the steps of another.
+    _progress: Progress | None = None
+    _experience: Experience = field(default_factory=Experience)
 
     @contextmanager
     def taken(self, check: Callable[[], None], held: Held | None = None) -> Iterator[None]:
@@ -45,11 +47,12 @@ class Card:
                 yield
         finally:
             self._lock.release()
+            self.on_change()
 
     @contextmanager
     def _working(self, held: Held | None) -> Iterator[None]:
-        began = self.clock()
-        self._job, self.held = (began, 0, 0), held
+        self._progress = Progress.begin(self.clock(), _kind(held))
+        self.held = held
         self.thread = threading.get_ident()
         self.signs += 1
         try:
@@ -58,23 +61,30 @@ class Card:
             self.is_broken = True
             raise
         else:  # who was interrupted says nothing about the others
-            spent = self.clock() - began
-            self._usual = spent if not self._usual else 0.7 * self._usual + 0.3 * spent
+            self._experience.learn(self._progress, self.clock())
         finally:
-            self._job = self.held = None
+            self._progress = self.held = None
 
     def step(self, done: int, total: int) -> None:
         self.signs += 1
-        if self._job is not None:
-            self._job = (self._job[0], done, total)
+        if self._progress is not None:
+            self._progress = self._progress.step(self.clock(), done, total)
+            self.on_change()
+
+    @property
+    def usual(self) -> float:
+        """Seconds that the longest kind of job takes; infinite if nothing is known."""
+        return self._experience.longest
 
     def free_in(self) -> float:
         """Seconds until the card is free: 0 when it is, an estimate when it is not."""
-        job = self._job
-        if job is None:
-            return 0.0
-        since, done, total = job
-        spent = self.clock() - since
-        if done:
-            return max(0.0, spent / done * (total - done))
-        return max(0.0, self._usual - spent) if self._usual else float("inf")
+        job = self._progress
+        return 0.0 if job is None else self._experience.remaining(job, self.clock())
+
+
+def _kind(held: Held | None) -> Hashable:
+    """What decides how long a job takes, as far as it can be told beforehand."""
+    if held is None:
+        return None
+    request = held.job.request
+    return request.profile, request.steps, len(request.pictures)

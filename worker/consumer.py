@@ -24,8 +24,10 @@ from worker.intake import Intake
 
 log = logging.getLogger(__name__)
 
-#: How often Celery's event loop asks again whether it may take a message: seconds.
-ASK_EVERY: Final = 0.02
+#: Celery's event loop asks this often whether it may take a message, if nobody wakes it: seconds.
+ASK_EVERY: Final = 0.25
+#: And this soon where a task that ended is about to be taken off Celery's list: seconds.
+ASK_SOON: Final = 0.005
 #: A loop that ended begins anew after so many seconds.
 PAUSE: Final = 2.0
 
@@ -42,6 +44,7 @@ class GateStep(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:  # noqa: ANN401 - Celery's consumer has no types
         self.loop.leave_if_abandoned()
+        self.loop.runs_on(parent.hub)
         qos = parent.task_consumer.channel.qos
         allowed = qos.can_consume
 
@@ -49,7 +52,6 @@ class GateStep(bootsteps.StartStopStep):
             return bool(self.loop.may_take() and allowed())
 
         qos.can_consume = MethodType(can_consume, qos)
-        # Without a timer the loop sleeps up to a second while the gate is shut.
         parent.hub.call_repeatedly(ASK_EVERY, self.loop.leave_if_abandoned)
 
 
@@ -69,6 +71,10 @@ class Consumer:
 
     def start(self) -> None:
         self._loop.start()
+
+    def wake(self) -> None:
+        """There is room for a message."""
+        self._loop.wake()
 
     def rebuild(self) -> None:
         """Leave the present loop to itself, whatever holds it, and begin another.  Returns at once.
@@ -94,6 +100,8 @@ class Loop:
         self.app = app
         self.name = name
         self.intake = intake
+        self._hub: Any = None  # Celery's event loop, of the present connection
+        self._is_woken = False
         self._abandoned = threading.Event()
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         app.steps["consumer"].add(type("OurGate", (GateStep,), {"loop": self}))
@@ -105,9 +113,26 @@ class Loop:
         """It takes nothing more, and ends when whatever holds it lets go."""
         self._abandoned.set()
 
+    def runs_on(self, hub: Any) -> None:  # noqa: ANN401 - Kombu's hub has no types
+        self._hub, self._is_woken = hub, False
+
+    def wake(self) -> None:
+        """From any thread: ask again now whether a message may be taken."""
+        if self._hub is not None and not self._is_woken:
+            self._is_woken = True
+            self._hub.call_soon(self._awake)
+
+    def _awake(self) -> None:
+        """Whatever the loop does, it then asks ``may_take``."""
+        self._is_woken = False
+
     def may_take(self) -> bool:
-        wanted = self.intake.wants_message(len(state.reserved_requests))
-        return wanted and not self._abandoned.is_set()
+        received = len(state.reserved_requests)
+        if received > self.intake.messages and not self._is_woken:
+            # One is about to begin, or has just ended and Celery does not know it yet.
+            self._is_woken = True
+            self._hub.call_later(ASK_SOON, self._awake)
+        return self.intake.wants_message(received) and not self._abandoned.is_set()
 
     def leave_if_abandoned(self) -> None:
         """Called by the loop itself: Celery then closes its connections and ends it."""

@@ -97,6 +97,7 @@ class WorkerProcess:
             intake=self.intake,
             drain=self._end,
         )
+        self.intake.on_open = self.consumer.wake
         self.consumption = ConsumptionWatch(
             intake=self.intake,
             consumer=self.consumer,

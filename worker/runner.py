@@ -176,10 +176,11 @@ class Runner:
     def _edit(self, held: Held, place: Place) -> Result:
         began = time.monotonic()
         sources = self._fetch(held)
+        place.is_ready()
         ready = time.monotonic()
         with self.card.taken(lambda: self._check(held), held), self._timed(held, "card"):
             held.timings["wait"] = time.monotonic() - ready
-            place.reached_card(held.timings["fetch"] + held.timings["decode"])
+            place.reached_card()
             image = self._on_card(held, sources.pictures)
         with self._timed(held, "judge"):
             suspicion = suspicion_of(image, sources.pictures[0], held.job.request)

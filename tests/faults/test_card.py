@@ -53,9 +53,7 @@ def test_a_hung_card_ends_the_process_and_fails_the_job_on_it_alone(scene: Scene
 
 def test_a_job_that_waits_for_a_hung_card_is_handed_back_uncounted(scene: Scene) -> None:
     worker = scene.worker()
-    usual = scene.submit("so long does a job take")
-    scene.client.wait(usual.id, timeout=SOON)  # the next may come before the card is free
-    hung = scene.submit("wait for me [hang 1]")
+    hung = scene.submit("wait for me [hang 4]")
     eventually(lambda: scene.client.status(hung.id).state is JobState.RUNNING)
     waiting = scene.submit("the next one")
     eventually(lambda: scene.client.status(waiting.id).state is JobState.RUNNING)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import repeat
+from threading import Event
 from typing import Any, Final, cast
 
 from PIL import Image
@@ -37,8 +38,12 @@ class Door:
         self._inside = inside
         self._shut: dict[str, int] = {}
         self._faults: dict[str, list[Exception]] = {}
+        self._delays: dict[str, float] = {}
         self.calls: list[str] = []
         self.refused: list[str] = []
+
+    def delay(self, name: str, seconds: float) -> None:
+        self._delays[name] = seconds
 
     def shut(self, *names: str, times: int = FOREVER) -> None:
         self._shut |= dict.fromkeys(names, times)
@@ -56,6 +61,7 @@ class Door:
                 raise Unavailable(f"nobody answers {name}")
             if self._faults.get(name):
                 raise self._faults[name].pop(0)
+            Event().wait(self._delays.get(name, 0.0))
             return getattr(self._inside, name)(*args, **options)
 
         return call

@@ -62,8 +62,17 @@ def test_before_its_first_step_a_job_is_taken_to_last_as_long_as_usual(
     with card.taken(never):
         clock.now += 4.0
         assert card.free_in() == pytest.approx(6.0)
-        clock.now += 40.0
+        clock.now += 7.0
         assert card.free_in() == 0.0
+
+
+def test_a_job_that_takes_much_longer_than_usual_for_its_first_step_is_not_as_usual(
+    card: Card, clock: Seconds
+) -> None:
+    spend(card, clock, 10.0)
+    with card.taken(never):
+        clock.now += 40.0
+        assert card.free_in() == float("inf")
 
 
 def test_a_job_that_was_interrupted_says_nothing_about_the_usual_time(

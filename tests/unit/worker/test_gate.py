@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from threading import Thread
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests.services import eventually
 from tests.unit.worker.test_card import Seconds, never
 from worker.card import Card
-from worker.gate import MAX_AFTER, MAX_LEAD, MIN_LEAD, Gate, Place
+from worker.gate import ACCIDENT, FIRST_LEAD, MAX_AFTER, MAX_LEAD, MAX_SLACK, PATIENCE, Gate, Place
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_the_next_is_taken_only_when_the_card_will_be_free_by_the_time_it_is_rea
 ) -> None:
     place = admitted(gate)
     with gate.card.taken(never):
-        place.reached_card(0.0)
+        place.reached_card()
         clock.now += 1.0
         gate.card.step(1, 10)
         assert not gate.is_open
@@ -59,36 +60,95 @@ def test_the_next_is_taken_only_when_the_card_will_be_free_by_the_time_it_is_rea
         assert gate.is_open
 
 
-def test_it_learns_how_long_fetching_takes(gate: Gate, clock: Seconds) -> None:
-    for _ in range(20):
+def ready_after(gate: Gate, clock: Seconds, *spans: float) -> None:
+    """Jobs that take so many seconds from their place to being ready."""
+    for seconds in spans:
         with admitted(gate) as place:
-            place.reached_card(2.0)
+            clock.now += seconds
+            place.is_ready()
+            place.reached_card()
 
+
+def test_it_tells_when_it_will_open(gate: Gate, clock: Seconds) -> None:
+    place = admitted(gate)
+    assert gate.opens_in() == inf
     with gate.card.taken(never):
-        clock.now += 7.5
+        place.reached_card()
+        assert gate.opens_in() == inf  # nothing is known of a first job
+        clock.now += 1.0
+        gate.card.step(1, 10)
+        assert gate.opens_in() == pytest.approx(9.0 - FIRST_LEAD)
+        clock.now += 0.5
+        assert gate.opens_in() == pytest.approx(8.5 - FIRST_LEAD)
+
+    assert gate.opens_in() == 0.0
+
+
+def test_it_learns_how_long_a_job_takes_to_be_ready(gate: Gate, clock: Seconds) -> None:
+    ready_after(gate, clock, *[2.0] * 40)
+
+    assert gate.lead == pytest.approx(2.0 + PATIENCE, abs=0.01)
+    with gate.card.taken(never):
+        clock.now += 6.0
         gate.card.step(3, 4)
-        assert gate.card.free_in() == 2.5
+        assert gate.card.free_in() == 2.0
         assert gate.is_open
 
 
-@pytest.mark.parametrize(("seconds", "lead"), [(0.0, MIN_LEAD), (3_600.0, MAX_LEAD)])
-def test_what_it_learns_has_bounds(gate: Gate, clock: Seconds, seconds: float, lead: float) -> None:
-    for _ in range(20):
-        with admitted(gate) as place:
-            place.reached_card(seconds)
+def test_who_cannot_tell_beforehand_is_early_rather_than_late(gate: Gate, clock: Seconds) -> None:
+    ready_after(gate, clock, *[0.09, 0.11] * 20)
 
+    assert 0.1 + PATIENCE + 0.005 < gate.lead <= 0.11 + MAX_SLACK
+
+
+def test_a_job_is_ready_only_little_before_the_card_is_free(gate: Gate, clock: Seconds) -> None:
+    ready_after(gate, clock, *[0.5, 1.5] * 20)
+
+    assert gate.lead <= 1.2 + MAX_SLACK
+
+
+def test_an_outage_of_the_bucket_says_nothing_about_its_usual_speed(
+    gate: Gate, clock: Seconds
+) -> None:
+    ready_after(gate, clock, *[0.1] * 20)
+    before = gate.lead
+    ready_after(gate, clock, 60.0)
+
+    assert gate.lead < ACCIDENT * before
+
+
+def test_a_bucket_that_stays_slow_is_taken_as_it_is_but_within_bounds(
+    gate: Gate, clock: Seconds
+) -> None:
+    ready_after(gate, clock, *[3_600.0] * 60)
+
+    assert gate.lead == MAX_LEAD
+
+
+def test_whoever_waits_for_it_to_open_hears_of_all_that_may_open_it(
+    gate: Gate, clock: Seconds
+) -> None:
+    def heard() -> bool:
+        told = gate.news.is_set()
+        gate.news.clear()
+        return told
+
+    place = admitted(gate)
+    assert heard()
     with gate.card.taken(never):
-        clock.now += lead
+        place.reached_card()
+        assert heard()
+        clock.now += 1.0
         gate.card.step(1, 2)
-        assert gate.is_open
-        clock.now += 0.1
-        gate.card.step(1, 2)
-        assert not gate.is_open
+        assert heard()
+    assert heard()
+    gate.left(place)
+    assert heard()
 
 
 def test_uploads_that_do_not_end_shut_it(gate: Gate) -> None:
     for _ in range(MAX_AFTER + 1):
-        admitted(gate).reached_card(0.0)
+        admitted(gate).reached_card()
 
     assert not gate.is_open
     assert gate.admit() is None

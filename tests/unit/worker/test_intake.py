@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from math import inf
 from threading import Barrier, Event, Thread
 from typing import cast
 
@@ -11,13 +13,14 @@ import pytest
 
 from jobs.errors import WorkerFatal
 from jobs.ledger import JobFilter, Ledger
-from jobs.model import EditRequest
+from jobs.model import EditRequest, Job
 from jobs.states import JobState
 from tests.conformance.scenes import submitted
 from tests.services import eventually
 from tests.unit.worker.bench import LEASE, WORKER, Bench, new
 from tests.unit.worker.test_card import Seconds
-from worker.intake import IDLE, PATIENCE, Intake
+from worker.gate import PATIENCE
+from worker.intake import ALONE, IDLE, Intake
 
 
 def intake_of(bench: Bench, *, clock: Seconds | None = None) -> Intake:
@@ -44,6 +47,10 @@ def full(bench: Bench) -> Iterator[None]:
 
 def attempts(bench: Bench) -> int:
     return sum(len(bench.ledger.attempts(one.id)) for one in bench.ledger.list(JobFilter()))
+
+
+def succeeded(bench: Bench, job: Job) -> bool:
+    return bench.ledger.get(job.id).state is JobState.SUCCEEDED
 
 
 # ---- by message
@@ -216,6 +223,63 @@ def test_a_message_does_not_make_another_tenant_wait() -> None:
 
     assert bench.ledger.get(one.id).state is not JobState.QUEUED
     assert bench.ledger.get(many[1].id).state is JobState.QUEUED
+
+
+def test_where_no_message_came_the_next_job_is_taken_at_once() -> None:
+    bench, seconds = Bench(), Seconds()
+    jobs = [submitted(bench.ledger, new(f"job {number}")) for number in range(4)]
+    intake = intake_of(bench, clock=seconds)
+    seconds.now += PATIENCE
+
+    for job in jobs:
+        intake.look()
+        eventually(partial(succeeded, bench, job))
+        eventually(lambda: bench.gate.is_open)
+
+    assert intake.in_vain == 1
+
+
+def test_messages_get_their_moment_again_and_again() -> None:
+    """A consumer that could never take one would look stuck."""
+    bench, seconds = Bench(), Seconds()
+    intake = intake_of(bench, clock=seconds)
+    heard = Event()
+    intake.on_open = heard.set
+    seconds.now += PATIENCE
+    for number in range(2):
+        submitted(bench.ledger, new(f"job {number}"))
+    intake.look()
+    eventually(lambda: bench.gate.is_open)
+    assert not heard.is_set()
+
+    seconds.now += ALONE
+    intake.look()
+
+    assert heard.is_set()
+    assert intake.due_in() == pytest.approx(PATIENCE)
+
+
+def test_a_message_is_asked_for_when_the_gate_opens() -> None:
+    bench, heard = Bench(), Event()
+    intake = intake_of(bench)
+    intake.on_open = heard.set
+    with full(bench):
+        intake.look()
+        assert not heard.is_set()
+
+    intake.look()
+
+    assert heard.is_set()
+
+
+def test_it_sleeps_until_the_gate_opens() -> None:
+    bench = Bench()
+    intake = intake_of(bench)
+    with full(bench):
+        assert intake.due_in() == inf
+    with bench.card.taken(lambda: None):
+        bench.card.step(1, 1_000_000)
+        assert 0 < intake.due_in() < inf
 
 
 def test_an_empty_ledger_is_not_asked_all_the_time() -> None:
