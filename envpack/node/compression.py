@@ -1,92 +1,141 @@
-"""Reads an archive through what decompresses it on this host."""
+"""Reads an archive's sections: runs of whole members, each decompressed by itself."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import ctypes
 import gzip
-import importlib
-import importlib.util
 import io
-import shutil
-import subprocess
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Callable, cast
+from typing import Any, BinaryIO, cast
 
 from envpack.node.errors import HostileArchive
+from envpack.node.model import Archive
 
 _BUFFER = 1 << 20  # bytes
-_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, which Python names from 3.10 on
+
+
+@dataclass(frozen=True)
+class Section:
+    """Bytes of a file on this host; the last one holds the archive's end too."""
+
+    path: Path
+    format: str
+    start: int
+    size: int
+    is_last: bool
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        """Its part of the tar.  Raises ``HostileArchive`` if it does not decompress to its end."""
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(self.start)
+            source = io.BufferedReader(_Part(file, self.size), _BUFFER)
+            raw = gzip.GzipFile(fileobj=source) if self.format == "tar.gz" else _Zstd(source)
+            try:
+                with io.BufferedReader(cast("io.RawIOBase", raw), _BUFFER) as stream:
+                    yield cast("BinaryIO", stream)
+            except (EOFError, zlib.error, gzip.BadGzipFile) as fault:
+                raise HostileArchive(f"{self.path.name}: does not decompress ({fault})") from fault
+
+
+def sections(path: Path, archive: Archive) -> list[Section]:
+    """All of them, the largest first: whoever shares them out ends with the small ones."""
+    found = []
+    start = 0
+    for size in archive.sections or (archive.size,):
+        is_last = start + size == archive.size
+        found.append(Section(path, archive.format, start, size, is_last))
+        start += size
+    return sorted(found, key=lambda section: -section.size)
 
 
 def readable() -> set[str]:
     """The formats that this host can read, of ``model.FORMATS``."""
-    return {"tar.gz", "tar.zst"} if _zstd_command() or _zstd_module() else {"tar.gz"}
+    return {"tar.gz"} if _library() is None else {"tar.gz", "tar.zst"}
 
 
-@contextlib.contextmanager
-def decompressed(path: Path, kind: str) -> Iterator[BinaryIO]:
-    """The tar.  Raises ``HostileArchive`` if it does not decompress to its end."""
-    command = _zstd_command()
-    if kind == "tar.zst" and command:
-        yield from _through(command, path)
-        return
-    opened = _zstd_module() if kind == "tar.zst" else _gzip
-    assert opened is not None, "asked for a format that is not readable() here"
-    try:
-        with opened(str(path)) as stream:
-            yield stream
-    except (EOFError, zlib.error, gzip.BadGzipFile) as fault:
-        raise HostileArchive(f"{path.name}: does not decompress ({fault})") from fault
+class _Part(io.RawIOBase):
+    """The next ``size`` bytes of a file."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._left = cast("io.RawIOBase", file), size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, place: Any) -> int:  # noqa: ANN401 - any buffer
+        count = self._file.readinto(memoryview(place)[: self._left]) or 0
+        self._left -= count
+        return count
 
 
-def _through(command: str, path: Path) -> Iterator[BinaryIO]:
-    process = subprocess.Popen(  # noqa: S603 - the host's own zstd, found on its path
-        [command, "--decompress", "--stdout", "--quiet", "--", str(path)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        bufsize=0,
+class _Buffer(ctypes.Structure):
+    """``ZSTD_inBuffer`` and ``ZSTD_outBuffer``: address, size, how far it was used."""
+
+    _fields_ = (
+        ("place", ctypes.c_void_p),
+        ("size", ctypes.c_size_t),
+        ("used", ctypes.c_size_t),
     )
-    assert process.stdout is not None
-    assert process.stderr is not None
+
+
+class _Zstd(io.RawIOBase):
+    """Frames of zstd, by the library that dpkg, rpm and systemd bring to every server.
+
+    Its calls let go of Python's lock and write where the reader wants the bytes: a ``zstd`` beside
+    us would send each through a pipe.
+    """
+
+    def __init__(self, source: io.BufferedReader[Any]) -> None:
+        library = _library()
+        assert library is not None, "asked for a format that is not readable() here"
+        self._library, self._source = library, source
+        self._stream = ctypes.c_void_p(library.ZSTD_createDStream())
+        self._held = ctypes.create_string_buffer(_BUFFER)
+        self._input = _Buffer(ctypes.addressof(self._held), 0, 0)
+        self._wanted = 1  # what the frame still lacks, or 0 behind its end
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        if not self.closed:
+            self._library.ZSTD_freeDStream(self._stream)
+        super().close()
+
+    def readinto(self, place: Any) -> int:  # noqa: ANN401 - any buffer
+        """Raises ``EOFError`` for what is no zstd, damaged or cut off."""
+        room = memoryview(place).nbytes
+        held = (ctypes.c_char * room).from_buffer(place)
+        output = _Buffer(ctypes.addressof(held), room, 0)
+        while not output.used:
+            if self._input.used == self._input.size:
+                self._input.size, self._input.used = self._source.readinto(self._held), 0
+            ended = not self._input.size
+            if ended and not self._wanted:
+                break
+            self._wanted = self._library.ZSTD_decompressStream(
+                self._stream, ctypes.byref(output), ctypes.byref(self._input)
+            )
+            if self._library.ZSTD_isError(self._wanted):
+                raise EOFError(self._library.ZSTD_getErrorName(self._wanted).decode())
+            if ended and not output.used:
+                raise EOFError("ends in the middle of a frame")
+        return int(output.used)
+
+
+def _library() -> ctypes.CDLL | None:
     try:
-        with io.BufferedReader(_wide(cast("io.RawIOBase", process.stdout)), _BUFFER) as stream:
-            try:
-                yield cast("BinaryIO", stream)
-            except HostileArchive as fault:
-                process.kill()
-                said = process.stderr.read(300).decode(errors="replace").strip()
-                raise HostileArchive(f"{fault} ({said})" if said else str(fault)) from fault
-        said = process.stderr.read(300).decode(errors="replace").strip()
-        if process.wait():
-            raise HostileArchive(f"{path.name}: does not decompress ({said})")
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
-
-
-def _wide(pipe: io.RawIOBase) -> io.RawIOBase:
-    with contextlib.suppress(OSError):  # the user's share is spent: the usual 64 KiB serve too
-        fcntl.fcntl(pipe.fileno(), _SET_PIPE_SIZE, _BUFFER)
-    return pipe
-
-
-def _gzip(path: str) -> BinaryIO:
-    return cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", gzip.open(path)), _BUFFER))
-
-
-def _zstd_command() -> str | None:
-    return shutil.which("zstd")
-
-
-def _zstd_module() -> Callable[[str], BinaryIO] | None:
-    """In Python's own library from 3.14 on."""
-    try:
-        found = importlib.util.find_spec("compression.zstd")
-    except ModuleNotFoundError:
+        library = ctypes.CDLL("libzstd.so.1")
+    except OSError:
         return None
-    return importlib.import_module("compression.zstd").open if found else None
+    library.ZSTD_createDStream.restype = ctypes.c_void_p
+    library.ZSTD_decompressStream.restype = ctypes.c_size_t
+    library.ZSTD_isError.argtypes = [ctypes.c_size_t]
+    library.ZSTD_getErrorName.argtypes = [ctypes.c_size_t]
+    library.ZSTD_getErrorName.restype = ctypes.c_char_p
+    return library

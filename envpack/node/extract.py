@@ -9,21 +9,21 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Callable
 
 from envpack.node import fetch, prefix
-from envpack.node.crew import Crew
+from envpack.node.compression import Section
+from envpack.node.crew import side_by_side
 from envpack.node.errors import HostileArchive, NotTrusted
-from envpack.node.members import Archive, Member
+from envpack.node.members import PIECE, Archive, Member
 from envpack.node.model import FileRecord, Manifest
 
-_WRITERS = 2  # more gain nothing: creating files is the kernel's work, on one lock per folder
-_LARGE = 4 << 20  # bytes; from here on a file is written in pieces while it is read
-_PIECE = 1 << 20  # bytes
-_BATCH = 64  # small files that travel to a writer together
+#: Sections at a time.  More gain little: creating files is the kernel's work, one lock per folder.
+_THREADS = min(os.cpu_count() or 1, 4)
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: The file systems' reasons not to link: then the file is copied.
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES}
@@ -41,40 +41,33 @@ class Extraction:
         self._links = {record.path: record.target for record in manifest.links}
         self.changed: Changed = {}
 
-    def run(self, archive: Archive, base: tuple[Path, Manifest] | None) -> None:
+    def run(self, sections: Sequence[Section], base: tuple[Path, Manifest] | None) -> None:
         """``base``: what a delta's other files are taken from.
 
         Raises ``HostileArchive``, ``NotTrusted`` or ``InvalidManifest``.
         """
         folders = sorted(_folders([*self._files, *self._links]))
         for folder in folders:
-            (self._tree / folder).mkdir(mode=0o755)
-        with Crew(_WRITERS) as crew:
-            self._write_members(archive, crew)
-            self._take_from_base(base, crew)
+            os.mkdir(f"{self._tree}/{folder}", 0o755)  # noqa: PTH102 - of thousands
+        side_by_side([partial(self._write_section, one) for one in sections], _THREADS)
+        side_by_side(self._takes_from_base(base), _THREADS)
         for record in self._manifest.links:
             (self._tree / record.path).symlink_to(record.target)
         for folder in [*reversed(folders), ""]:
-            (self._tree / folder).chmod(0o555)
+            os.chmod(f"{self._tree}/{folder}", 0o555)  # noqa: PTH101, S103 - of thousands; nobody may write
 
-    def _write_members(self, archive: Archive, crew: Crew) -> None:
-        batch: list[tuple[FileRecord, bytes]] = []
-        size = 0
-        for member in archive:
-            if member.kind == "link":
-                self._check_link(member)
-                continue
-            record = self._expected(member)
-            if record.size >= _LARGE and record.prefix is None:
-                pieces = _pieces(archive)
-                crew.stream(partial(self._write_pieces, record), pieces)
-                continue
-            batch.append((record, archive.read(record.size)))
-            size += record.size
-            if size >= _PIECE or len(batch) >= _BATCH:
-                crew.give(partial(self._write_files, batch))
-                batch, size = [], 0
-        crew.give(partial(self._write_files, batch))
+    def _write_section(self, section: Section) -> None:
+        with section.opened() as stream:
+            archive = Archive(stream, is_last=section.is_last)
+            for member in archive:
+                if member.kind == "link":
+                    self._check_link(member)
+                    continue
+                record = self._expected(member)
+                if record.prefix is None:
+                    self._write_as_packed(record, archive)
+                else:
+                    self._write_fixed(record, archive.read(record.size))
 
     def _expected(self, member: Member) -> FileRecord:
         """What the manifest says of a member that has not come before."""
@@ -98,7 +91,7 @@ class Extraction:
                 "has not, or has already"
             )
 
-    def _take_from_base(self, base: tuple[Path, Manifest] | None, crew: Crew) -> None:
+    def _takes_from_base(self, base: tuple[Path, Manifest] | None) -> list[Callable[[], None]]:
         """What has not come: from the base where the archive is a delta, else it is missing."""
         if base is None:
             missing = [*self._files, *self._links]
@@ -106,15 +99,17 @@ class Extraction:
                 raise HostileArchive(
                     f"archive: {len(missing)} members missing, {missing[0]!r} the first"
                 )
-            return
+            return []
         folder, manifest = base
         held = {record.sha256: record for record in manifest.files if record.prefix is None}
+        takes: list[Callable[[], None]] = []
         for record in self._files.values():
             if record.prefix is not None or record.sha256 not in held:
                 raise HostileArchive(f"{record.path!r}: neither in the delta nor in its base")
             source = held[record.sha256]
             same = _read_only(source.mode) == _read_only(record.mode)
-            crew.give(partial(self._take, folder / source.path, record, may_link=same))
+            takes.append(partial(self._take, folder / source.path, record, may_link=same))
+        return takes
 
     def _take(self, source: Path, record: FileRecord, *, may_link: bool) -> None:
         if fetch.sha256_of(source) != record.sha256:
@@ -128,23 +123,26 @@ class Extraction:
             if fault.errno not in _NO_LINK:
                 raise
         with source.open("rb") as old, os.fdopen(self._created(record), "wb") as new:
-            shutil.copyfileobj(old, new, _PIECE)
+            shutil.copyfileobj(old, new, PIECE)
 
-    def _write_files(self, batch: Iterable[tuple[FileRecord, bytes]]) -> None:
-        for record, data in batch:
-            _check(record, sha256(data).hexdigest())
-            content = prefix.fixed(record, data, self._tree)
-            if content != data:
-                self.changed[record.path] = (sha256(content).hexdigest(), len(content))
-            with os.fdopen(self._created(record), "wb", 0) as file:
-                _write_all(file.fileno(), content)
-
-    def _write_pieces(self, record: FileRecord, pieces: Iterator[bytes]) -> None:
-        summed = sha256()
+    def _write_fixed(self, record: FileRecord, data: bytes) -> None:
+        """In memory and at once: a file on disk is never half fixed."""
+        _check(record, sha256(data).hexdigest())
+        content = prefix.fixed(record, data, self._tree)
+        if content != data:
+            self.changed[record.path] = (sha256(content).hexdigest(), len(content))
         with os.fdopen(self._created(record), "wb", 0) as file:
-            for piece in pieces:
+            _write_all(file.fileno(), memoryview(content))
+
+    def _write_as_packed(self, record: FileRecord, archive: Archive) -> None:
+        summed = sha256()
+        handle = self._created(record)
+        try:
+            for piece in archive.pieces():
                 summed.update(piece)
-                _write_all(file.fileno(), piece)
+                _write_all(handle, piece)
+        finally:
+            os.close(handle)
         _check(record, summed.hexdigest())
 
     def _created(self, record: FileRecord) -> int:
@@ -156,18 +154,13 @@ def _check(record: FileRecord, found: str) -> None:
         raise HostileArchive(f"{record.path!r}: sha256 {record.sha256} expected, {found} found")
 
 
-def _write_all(handle: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]
+def _write_all(handle: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(handle, data) :]
 
 
 def _read_only(mode: int) -> int:
     return 0o555 if mode & 0o111 else 0o444
-
-
-def _pieces(archive: Archive) -> Iterator[bytes]:
-    return iter(lambda: archive.read(_PIECE), b"")
 
 
 def _folders(paths: Iterable[str]) -> set[str]:

@@ -7,12 +7,14 @@ no GNU extension, no number beyond octal, no header that lies about its own sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import BinaryIO
+import io
+from collections.abc import Iterator, Sized
+from dataclasses import dataclass
+from typing import BinaryIO, cast
 
 from envpack.node.errors import HostileArchive
 
+PIECE = 1 << 20  #: bytes of a member that are held at once
 _BLOCK = 512
 _END = bytes(_BLOCK)
 _MAX_PAX = 1 << 16  # bytes; a path has 4096 at most
@@ -41,19 +43,26 @@ class Member:
 
 
 class Archive:
-    """Members in the order of the stream; the bytes of one are read before the next is asked."""
+    """Members in the order of the stream; the bytes of one are read before the next is asked.
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+    ``is_last``: the stream holds the archive's end; another section ends behind a member.
+    """
+
+    def __init__(self, stream: BinaryIO, *, is_last: bool = True) -> None:
+        self._stream, self._is_last = cast("io.BufferedReader", stream), is_last
         self._left = 0  # bytes of this member still to come
         self._padding = 0
+        self._piece = memoryview(bytearray(PIECE))
 
     def __iter__(self) -> Iterator[Member]:
         """Raises ``HostileArchive``, also where the stream ends too early."""
         while True:
             self._exactly(self._left + self._padding)
-            header = self._exactly(_BLOCK)
-            if header == _END:
+            header = self._stream.read(_BLOCK)
+            if not header and not self._is_last:
+                return
+            self._check_whole(header, _BLOCK)
+            if header == _END and self._is_last:
                 self._check_tail()
                 return
             names: dict[str, str] = {}
@@ -70,11 +79,23 @@ class Archive:
         self._left -= len(data)
         return data
 
+    def pieces(self) -> Iterator[memoryview]:
+        """What is left of this member; each piece is good until the next one is asked."""
+        while self._left:
+            piece = self._piece[: self._left]
+            self._check_whole(piece[: self._stream.readinto(piece)], len(piece))
+            self._left -= len(piece)
+            yield piece
+
     def _exactly(self, size: int) -> bytes:
         data = self._stream.read(size)
+        self._check_whole(data, size)
+        return data
+
+    @staticmethod
+    def _check_whole(data: Sized, size: int) -> None:
         if len(data) != size:
             raise HostileArchive("archive: ends in the middle of a member: fetch it again")
-        return data
 
     def _pax(self, header: bytes) -> dict[str, str]:
         size = _header(header)[1]
@@ -119,7 +140,7 @@ def _member(block: bytes, names: dict[str, str]) -> Member:
         return member
     if member.target:
         raise HostileArchive(f"{member.path[:200]!r}: a file that links to something")
-    return replace(member, target="")
+    return member
 
 
 def _records(data: bytes) -> dict[str, str]:

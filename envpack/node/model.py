@@ -205,6 +205,8 @@ class Archive:
     size: int  #: bytes
     format: str  #: one of ``FORMATS``
     base: str | None = None  #: digest of the layer that the rest is taken from
+    #: Bytes of each run of whole members that decompresses by itself; empty: all is one.
+    sections: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         checked_digest("archive", self.sha256)
@@ -214,11 +216,19 @@ class Archive:
             raise InvalidManifest(f"format: one of {', '.join(FORMATS)}, got {self.format!r}")
         if self.size < 1:
             raise InvalidManifest(f"archive {self.sha256}: size {self.size}")
+        if self.sections and (min(self.sections) < 1 or sum(self.sections) != self.size):
+            raise InvalidManifest(
+                f"archive {self.sha256}: sections of {sum(self.sections)} bytes in {self.size}"
+            )
 
     @property
     def name(self) -> str:
         """In the depot's ``archives/``."""
         return f"{self.sha256}.{self.format}"
+
+
+def _archive(fields: dict[str, Any]) -> Archive:
+    return Archive(**{**fields, "sections": tuple(fields.get("sections", ()))})
 
 
 @dataclass(frozen=True)
@@ -249,7 +259,7 @@ class LayerDocument:
             return cls(
                 layer=value["layer"],
                 digest=value["digest"],
-                archives=tuple(Archive(**one) for one in value["archives"]),
+                archives=tuple(_archive(one) for one in value["archives"]),
             )
         except (KeyError, TypeError, ValueError) as fault:
             raise InvalidManifest(f"layer document: cannot be read ({fault!r:.120})") from fault

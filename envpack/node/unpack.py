@@ -31,7 +31,6 @@ from envpack.node import (
 )
 from envpack.node.errors import EnvpackError, NotTrusted
 from envpack.node.host import Completion, Host, sync_folder, write
-from envpack.node.members import Archive as Members
 from envpack.node.model import Archive, Release, spelt
 from envpack.node.plan import Wishes
 from envpack.node.trust import Trusted, check_counter
@@ -117,8 +116,7 @@ def _extracted(host: Host, layer: plan.Tree, archive: Archive, path: Path) -> ex
         manifest = host.manifest(layer.kind, archive.base)
         base = (host.placed(layer.kind, archive.base), manifest)
     extraction = extract.Extraction(layer.manifest, host.layer(layer.kind, layer.digest))
-    with compression.decompressed(path, archive.format) as stream:
-        extraction.run(Members(stream), base)
+    extraction.run(compression.sections(path, archive), base)
     return extraction.changed
 
 

@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 from typing import BinaryIO, Final
 
 from envpack.node.model import Archive, FileRecord, LinkRecord
@@ -18,7 +19,6 @@ _BLOCK: Final = 512
 _USTAR: Final = struct.Struct("100s8s8s8s12s12s8sc100s8s80x155s12x")
 _NAME, _FOLDER = 100, 155  # bytes that ustar has for them
 _MAX_SIZE: Final = 8**11
-_TOGETHER: Final = 1 << 20  # bytes handed to the compressor at once
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,9 +59,12 @@ def write_archive(
     """``files``: sorted by path, each with its content in pieces.  What was written."""
     sink = Counted(file)
     with compressor(form.format, sink, form.level, form.threads) as stream:
-        for piece in _together(_tar(files, links)):
-            stream.write(piece)
-    return Archive(sink.sha256, sink.size, form.format, base)
+        for member in _members(files, links):
+            stream.boundary()
+            for piece in member:
+                stream.write(piece)
+        stream.write(bytes(2 * _BLOCK))
+    return Archive(sink.sha256, sink.size, form.format, base, tuple(stream.sections))
 
 
 def contents(files: Iterable[Surveyed]) -> Iterator[tuple[FileRecord, Iterable[bytes]]]:
@@ -70,31 +73,17 @@ def contents(files: Iterable[Surveyed]) -> Iterator[tuple[FileRecord, Iterable[b
         yield one.record, one.source.chunks(expected=one.record.size)
 
 
-def _tar(
+def _members(
     files: Iterable[tuple[FileRecord, Iterable[bytes]]], links: Sequence[LinkRecord]
-) -> Iterator[bytes]:
+) -> Iterator[Iterable[bytes]]:
     remaining = list(reversed(links))
     for record, chunks in files:
         while remaining and remaining[-1].path < record.path:
-            yield _link_header(remaining.pop())
-        yield _file_header(record)
-        yield from chunks
-        yield bytes(-record.size % _BLOCK)
+            yield [_link_header(remaining.pop())]
+        padding = bytes(-record.size % _BLOCK)
+        yield chain([_file_header(record)], chunks, [padding])
     while remaining:
-        yield _link_header(remaining.pop())
-    yield bytes(2 * _BLOCK)
-
-
-def _together(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """A compressor called once per small file would be busy being called."""
-    held = bytearray()
-    for piece in pieces:
-        held += piece
-        if len(held) >= _TOGETHER:
-            yield bytes(held)
-            held.clear()
-    if held:
-        yield bytes(held)
+        yield [_link_header(remaining.pop())]
 
 
 def _file_header(record: FileRecord) -> bytes:

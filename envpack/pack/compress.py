@@ -1,6 +1,9 @@
 """Compresses a stream on all cores; the same input gives the same bytes, however many there are.
 
-Sections have a fixed size, so neither the number of threads nor the size of a write shows.
+    stream ─► sections, each decompressed by itself ─► pieces, compressed side by side
+
+A section ends where the writer allows it, so that a host can unpack several at once; a piece has a
+fixed size, so neither the number of threads nor the size of a write shows.
 """
 
 from __future__ import annotations
@@ -8,17 +11,22 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
 from envpack.pack.errors import NotPackable
 
-#: What a section holds before it is compressed, in bytes.
-ZSTD_SECTION: Final = 8 << 20
-GZIP_SECTION: Final = 1 << 20
-#: More threads than these would hold more sections in memory than a build machine spares.
+#: What a section holds at least before it is compressed, in bytes; one of many sections.
+SECTION: Final = 16 << 20
+#: What a piece holds before it is compressed, in bytes.
+ZSTD_PIECE: Final = 8 << 20
+GZIP_PIECE: Final = 1 << 20
+#: More threads than these would hold more pieces in memory than a build machine spares.
 MAX_THREADS: Final = 8
 #: zstd 6 and gzip 6: beyond, each further percent costs twice the time.
 LEVELS: Final = {"tar.zst": 3, "tar.gz": 6}
@@ -28,22 +36,11 @@ MAX_LEVELS: Final = {"tar.zst": 15, "tar.gz": 9}
 _GZIP_HEAD: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # no name, no time, no system
 _DICTIONARY: Final = 32768  # bytes that deflate looks back
 
+Job = Callable[[], bytes]
+
 
 class Sink(Protocol):
     def write(self, data: bytes, /) -> object: ...
-
-
-class Compressor(Protocol):
-    """Ended by leaving its ``with`` block."""
-
-    def write(self, data: bytes, /) -> object: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        trace: TracebackType | None,
-    ) -> object: ...
 
 
 def compressor(form: str, sink: Sink, level: int | None = None, threads: int = 0) -> Compressor:
@@ -52,47 +49,37 @@ def compressor(form: str, sink: Sink, level: int | None = None, threads: int = 0
     if not 1 <= level <= MAX_LEVELS[form]:
         raise NotPackable(f"level of {form}: 1 to {MAX_LEVELS[form]}, got {level}")
     threads = min(threads or os.cpu_count() or 1, MAX_THREADS)
-    if form == "tar.gz":
-        return _Gzip(sink, level, threads)
-    return _zstd(sink, level, threads)
+    kind = _Gzip if form == "tar.gz" else _Zstd
+    return kind(sink, level, threads)
 
 
-def _zstd(sink: Sink, level: int, threads: int) -> Compressor:
-    import zstandard  # noqa: PLC0415 - only to pack
+class Compressor(ABC):
+    """Ended by leaving its ``with`` block."""
 
-    parameters = zstandard.ZstdCompressionParameters.from_level(
-        level,
-        threads=threads,  # with one as well: without any, sections are cut otherwise
-        job_size=ZSTD_SECTION,
-        write_checksum=1,
-    )
-    made: Any = zstandard.ZstdCompressor(compression_params=parameters)
-    writer: Compressor = made.stream_writer(sink, closefd=False)
-    return writer
-
-
-class _Gzip:
-    """One member, as pigz writes it: each section looks back into the one before."""
+    _size: int  #: of a piece, in bytes
 
     def __init__(self, sink: Sink, level: int, threads: int) -> None:
+        self.sections: list[int] = []  #: compressed bytes of each, once all is written
         self._sink, self._level, self._threads = sink, level, threads
         self._pool = ThreadPoolExecutor(threads)
-        self._waiting: deque[Future[bytes]] = deque()
-        self._section = bytearray()
-        self._before = b""
-        self._crc, self._size = 0, 0
+        self._waiting: deque[tuple[Future[bytes], bool]] = deque()
+        self._piece = bytearray()
+        self._in_section, self._written = 0, 0
 
     def __enter__(self) -> Self:
-        self._sink.write(_GZIP_HEAD)
         return self
 
     def write(self, data: bytes, /) -> None:
-        self._crc = zlib.crc32(data, self._crc)
-        self._size += len(data)
-        self._section += data
-        while len(self._section) > GZIP_SECTION:
-            self._compress(bytes(self._section[:GZIP_SECTION]), zlib.Z_SYNC_FLUSH)
-            del self._section[:GZIP_SECTION]
+        self._piece += data
+        self._in_section += len(data)
+        while len(self._piece) > self._size:
+            self._compress(bytes(self._piece[: self._size]), is_last=False)
+            del self._piece[: self._size]
+
+    def boundary(self) -> None:
+        """Here a section may end."""
+        if self._in_section >= SECTION:
+            self._end_section()
 
     def __exit__(
         self,
@@ -103,18 +90,70 @@ class _Gzip:
         with self._pool:
             if kind is not None:
                 return
-            self._compress(bytes(self._section), zlib.Z_FINISH)
+            if self._in_section or not self.sections:
+                self._end_section()
             while self._waiting:
-                self._sink.write(self._waiting.popleft().result())
-        self._sink.write(struct.pack("<II", self._crc, self._size & 0xFFFFFFFF))
+                self._take()
 
-    def _compress(self, section: bytes, ending: int) -> None:
-        before, self._before = self._before, section[-_DICTIONARY:]
-        self._waiting.append(self._pool.submit(_deflated, section, before, self._level, ending))
+    def _end_section(self) -> None:
+        self._compress(bytes(self._piece), is_last=True)
+        self._piece.clear()
+        self._in_section = 0
+
+    def _compress(self, piece: bytes, *, is_last: bool) -> None:
+        job = self._job(piece, is_last=is_last)
+        self._waiting.append((self._pool.submit(job), is_last))
         while len(self._waiting) > 2 * self._threads:
-            self._sink.write(self._waiting.popleft().result())
+            self._take()
+
+    def _take(self) -> None:
+        future, is_last = self._waiting.popleft()
+        data = future.result()
+        self._sink.write(data)
+        self._written += len(data)
+        if is_last:
+            self.sections.append(self._written)
+            self._written = 0
+
+    @abstractmethod
+    def _job(self, piece: bytes, *, is_last: bool) -> Job:
+        """What compresses the section's next piece; called in the order of the stream."""
 
 
-def _deflated(section: bytes, before: bytes, level: int, ending: int) -> bytes:
+class _Zstd(Compressor):
+    """A frame for each piece."""
+
+    _size = ZSTD_PIECE
+
+    def _job(self, piece: bytes, *, is_last: bool) -> Job:  # noqa: ARG002 - a frame has its own end
+        import zstandard  # noqa: PLC0415 - only to pack
+
+        parameters = zstandard.ZstdCompressionParameters.from_level(self._level, write_checksum=1)
+        return partial(zstandard.ZstdCompressor(compression_params=parameters).compress, piece)
+
+
+class _Gzip(Compressor):
+    """A member for each section, as pigz writes it: each piece looks back into the one before."""
+
+    _size = GZIP_PIECE
+    _before = b""
+    _crc, _length = 0, 0
+
+    def _job(self, piece: bytes, *, is_last: bool) -> Job:
+        head = b"" if self._length else _GZIP_HEAD
+        self._crc = zlib.crc32(piece, self._crc)
+        self._length += len(piece)
+        tail = struct.pack("<II", self._crc, self._length & 0xFFFFFFFF) if is_last else b""
+        job = partial(_deflated, piece, self._before, self._level, (head, tail))
+        self._before = piece[-_DICTIONARY:]
+        if is_last:
+            self._before, self._crc, self._length = b"", 0, 0
+        return job
+
+
+def _deflated(piece: bytes, before: bytes, level: int, around: tuple[bytes, bytes]) -> bytes:
+    """With what comes before it in its section and, at its end, behind it."""
+    head, tail = around
     deflate = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS, zdict=before)
-    return deflate.compress(section) + deflate.flush(ending)
+    ending = zlib.Z_FINISH if tail else zlib.Z_SYNC_FLUSH
+    return head + deflate.compress(piece) + deflate.flush(ending) + tail
