@@ -50,14 +50,14 @@ def _circumstances() -> dict[str, Any]:
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit,
         "python": platform.python_version(),
-        "cores": len(_cores()),
+        "cores": cores(),
         "load": _load(),
     }
 
 
-def _cores() -> Sequence[str]:
+def cores() -> int:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return [line for line in lines if line.startswith("processor")]
+    return sum(line.startswith("processor") for line in lines)
 
 
 def _load() -> float:

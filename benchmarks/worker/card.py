@@ -1,4 +1,4 @@
-"""A simulated card that keeps a record of when it was held, and a bucket that is farther away."""
+"""A simulated card that keeps a record of when it was held."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 import resource
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from PIL import Image
 
@@ -16,7 +16,6 @@ from jobs.model import EditRequest, ServedModel
 from worker.engine.base import OnStep
 from worker.engine.fake import FAKE_MODEL
 
-AWAY: Final = 0.02  # seconds, each way
 STEPS: Final = 10
 
 
@@ -55,25 +54,6 @@ class SleepingCard:
             "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
         self._record.write_text(json.dumps(record))
-
-
-class Away:
-    """A store whose every call takes ``AWAY`` longer on its way there, and back."""
-
-    def __init__(self, store: Any) -> None:  # noqa: ANN401 - any artifact store
-        self._store = store
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        call = getattr(self._store, name)
-
-        def away(*arguments: object, **named: object) -> Any:  # noqa: ANN401 - as the store's
-            wait(AWAY)
-            try:
-                return call(*arguments, **named)
-            finally:
-                wait(AWAY)
-
-        return away
 
 
 def _cpu_s() -> float:

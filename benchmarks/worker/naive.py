@@ -8,7 +8,7 @@ from functools import cache
 from celery import Celery
 
 from benchmarks.queue.settings import REDIS
-from benchmarks.worker.card import Away, SleepingCard
+from benchmarks.worker.card import SleepingCard
 from benchmarks.worker.settings import CARD_SECONDS, RECORD
 from jobs import pictures
 from jobs.model import ArtifactKey, EditRequest, OutputFormat
@@ -32,8 +32,8 @@ def _card() -> SleepingCard:
 
 
 @cache
-def _bucket() -> Away:
-    return Away(S3Store.from_url(Settings.load().s3_url.get_secret_value()))
+def _bucket() -> S3Store:
+    return S3Store.from_url(Settings.load().s3_url.get_secret_value())
 
 
 @app.task(name="edit")

@@ -1,14 +1,12 @@
-"""One worker process of ours, on a simulated card and a bucket that is farther away."""
+"""One worker process of ours, on a simulated card."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from dataclasses import replace
-from typing import Any, cast
 
-from benchmarks.worker.card import Away, SleepingCard
+from benchmarks.worker.card import SleepingCard
 from benchmarks.worker.settings import CARD_SECONDS, RECORD
 from jobs.connect import connect
 from jobs.log import set_up
@@ -20,7 +18,6 @@ def work() -> int:
     settings = WorkerSettings.load()
     set_up(as_json=False, level=logging.WARNING)
     services = connect(settings)
-    services = replace(services, artifacts=cast("Any", Away(services.artifacts)))
     engine = SleepingCard(settings.card, CARD_SECONDS, RECORD)
     return int(WorkerProcess(settings, services, engine).run())
 

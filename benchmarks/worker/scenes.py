@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
+from statistics import median
 from typing import Final
 from uuid import UUID
 
@@ -30,6 +31,7 @@ from producer.inputs import Picture
 
 PIXELS: Final = (1152, 864)  # one megapixel
 READY: Final = 60.0  # seconds that a worker may take to start
+WARM: Final = 3  # jobs in which a worker learns what is usual
 _NUMBERS: Final = count()
 
 
@@ -60,10 +62,20 @@ class Card:
     def jobs(self) -> int:
         return len(self.held)
 
-    def busy_share(self, *, warm: int = 3) -> float:
+    def busy_share(self) -> float:
         """Of the time between a first few jobs and the last one."""
-        held = self.held[warm:]
+        held = self.held[WARM:]
         return sum(end - began for began, end in held) / (held[-1][1] - held[0][0])
+
+    def gap_s(self) -> float:
+        """From one job to the next, the median."""
+        held = self.held[WARM:]
+        return median(later[0] - one[1] for one, later in pairwise(held))
+
+    def per_hour(self) -> float:
+        """Jobs, at the pace of the same time."""
+        held = self.held[WARM:]
+        return 3_600 * len(held) / (held[-1][1] - held[0][0])
 
 
 class Scene:
