@@ -44,6 +44,11 @@ BY_CODE: Final = {
 class Ended:
     ending: Ending
     why: str
+    words: str = ""  #: its last ones, where they are the reason
+
+    @property
+    def reason(self) -> str:
+        return f"{self.why}: {self.words}" if self.words else self.why
 
 
 def ended(code: int, *, killed_for: str = "", last_words: str = "") -> Ended:
@@ -56,8 +61,8 @@ def ended(code: int, *, killed_for: str = "", last_words: str = "") -> Ended:
         why = killed_for or f"killed by signal {-code} ({signal.strsignal(-code)})"
         return Ended(ending=Ending.KILLED, why=why)
     ending, why = BY_CODE.get(code, (Ending.CRASHED, "it crashed"))
-    said = f": {last_words}" if last_words and ending in SAID else ""
-    return Ended(ending=ending, why=f"{why} (exit code {code}){said}")
+    words = last_words if ending in SAID else ""
+    return Ended(ending=ending, why=f"{why} (exit code {code})", words=words)
 
 
 #: Endings whose reason stands on the standard error.

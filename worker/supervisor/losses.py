@@ -42,6 +42,10 @@ class LedgerLosses:
         thread.start()
         self._threads.append(thread)
 
+    @property
+    def is_busy(self) -> bool:
+        return any(thread.is_alive() for thread in self._threads)
+
     def settle(self) -> None:
         deadline = time.monotonic() + self.lease
         for thread in self._threads:

@@ -207,7 +207,7 @@ class Post:
             self._enter(State.OUT, verdict.out)
             return
         self._resume_at = self.clock() + verdict.pause
-        self._enter(State.WAITING, how.why)
+        self._enter(State.WAITING, how.reason)
 
     def _enter(self, state: State, why: str = "") -> None:
         self.state, self.why, self._since = state, why, self.clock()

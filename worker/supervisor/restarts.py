@@ -48,12 +48,12 @@ class Restarts:
     def after(self, ended: Ended, *, now: float, worked: float) -> Verdict:
         """``worked``: seconds from when the process was ready until it ended, 0 if it never was."""
         if ended.ending is Ending.SETTINGS:
-            return Verdict(out=ended.why)
+            return Verdict(out=ended.reason)
         if worked >= HEALTHY:
             self._in_a_row = 0
         if ended.ending.blames_card and self._is_one_too_many(now):
             many, span = len(self._failures), self.limits.within
-            return Verdict(out=f"{many} failures in {span:g} s, the last one: {ended.why}")
+            return Verdict(out=f"{many} failures in {span:g} s, the last one: {ended.reason}")
         self.total += 1
         self._in_a_row += 1
         doublings = min(self._in_a_row - 1, 16)

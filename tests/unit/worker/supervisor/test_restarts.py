@@ -49,7 +49,7 @@ def test_every_exit_of_a_worker_has_an_ending_of_its_own() -> None:
 def test_an_ending_says_what_the_process_said_last() -> None:
     settings = ended(BadSettings.exit_code, last_words="packshot-worker: PACKSHOT_CARD: no")
 
-    assert settings.why == (
+    assert settings.reason == (
         "its settings are wrong (exit code 3): packshot-worker: PACKSHOT_CARD: no"
     )
     assert ended(-SIGSEGV).why == "killed by signal 11 (Segmentation fault)"
