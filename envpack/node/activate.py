@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from envpack.node.errors import NotThere, NotTrusted
-from envpack.node.host import Host, link, write
+from envpack.node.host import FORMER, Host, link, write
 from envpack.node.model import LAYERS, Release
 from envpack.node.trust import check_counter
 
@@ -32,10 +32,22 @@ def activate(host: Host, digest: str, *, allow_older: bool = False) -> Switched:
         before = host.linked("current")
         if release.counter > host.highest()[0]:
             write(host.root / "highest", f"{release.counter} {digest}\n".encode())
-        if before is not None and before != digest:
-            link(host.root / "previous", f"releases/{before}")
-        link(host.root / "current", f"releases/{digest}")
+        if before != digest:
+            _switch(host, before, digest)
         return Switched(release, before)
+
+
+def _switch(host: Host, before: str | None, digest: str) -> None:
+    """It has happened once ``current`` is renamed; what is killed earlier has changed nothing."""
+    former, previous = host.root / FORMER, host.linked("previous")
+    if previous is not None:
+        link(former, f"releases/{previous}")
+    else:
+        former.unlink(missing_ok=True)
+    if before is not None:
+        link(host.root / "previous", f"releases/{before}")
+    link(host.root / "current", f"releases/{digest}")
+    former.unlink(missing_ok=True)
 
 
 def roll_back(host: Host) -> Switched:

@@ -25,6 +25,8 @@ from envpack.node.errors import (
 from envpack.node.model import LAYERS, Manifest, Release, checked_digest, is_digest, spelt
 
 _UNMOVABLE = "an environment cannot be moved: packshot-env unpack --again"
+#: Where ``previous`` pointed, for as long as a switch takes.
+FORMER = "former"
 _SHORTEST = 6  # digits by which a release may be named, where it is the only one
 
 
@@ -44,6 +46,7 @@ class Host:
     def __init__(self, root: Path) -> None:
         # Prefixes are written into files, so only the real path counts.
         self.root = Path(os.path.realpath(root))
+        self._manifests: dict[str, Manifest] = {}
         spelt_root = str(self.root)
         if spelt_root.split() != [spelt_root] or not spelt_root.isprintable():
             raise Unsuitable(
@@ -83,7 +86,12 @@ class Host:
         write(self.completion_path(kind, digest), spelt(asdict(done)))
 
     def manifest(self, kind: str, digest: str) -> Manifest:
-        """Of a layer on this host.  Raises ``NotThere``, ``NotTrusted``."""
+        """Of a layer on this host; read once.  Raises ``NotThere``, ``NotTrusted``."""
+        if digest not in self._manifests:
+            self._manifests[digest] = self._read_manifest(kind, digest)
+        return self._manifests[digest]
+
+    def _read_manifest(self, kind: str, digest: str) -> Manifest:
         path = self.manifest_path(kind, digest)
         value = _json(path)
         if value is None:
@@ -173,6 +181,12 @@ class Host:
 
     def linked(self, name: str) -> str | None:
         """The release that ``current`` or ``previous`` points at."""
+        found = self._target(name)
+        if name == "previous" and found is not None and found == self._target("current"):
+            return self._target(FORMER)  # the switch was killed before it happened
+        return found
+
+    def _target(self, name: str) -> str | None:
         try:
             target = (self.root / name).readlink()
         except FileNotFoundError:
