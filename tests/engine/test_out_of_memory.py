@@ -15,6 +15,7 @@ from jobs.errors import OutOfResources, WorkerFatal
 from jobs.model import EditRequest
 from tests.engine.faulty_card import FaultyCard
 from tests.engine.variants import TINY, load
+from worker.engine.base import Interrupted
 from worker.engine.diffusers import engine as engines
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.pipeline import load_pipeline
@@ -31,12 +32,16 @@ def own_pipeline(random_folder: Path) -> Pipeline:
     return load_pipeline(random_folder, TINY, "cpu")
 
 
+@pytest.fixture(scope="module", params=[Placement.MODEL_OFFLOAD, Placement.GROUP_OFFLOAD])
+def smaller(request: pytest.FixtureRequest) -> Placement:
+    placement: Placement = request.param
+    return placement
+
+
 @pytest.fixture(scope="module")
-def laddered(own_pipeline: Pipeline) -> DiffusersEngine:
-    """With group-offload under it: on the CPU the same hooks run, to no gain."""
-    return DiffusersEngine(
-        own_pipeline, TINY, card="cpu:0", revision="test", smaller=Placement.GROUP_OFFLOAD
-    )
+def laddered(own_pipeline: Pipeline, smaller: Placement) -> DiffusersEngine:
+    """With one placement under it: on the CPU the same hooks run, to no gain."""
+    return DiffusersEngine(own_pipeline, TINY, card="cpu:0", revision="test", smaller=smaller)
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +54,10 @@ def made(engine: DiffusersEngine, ask: Ask, seed: int = 1) -> bytes:
     return engine.edit([picture], ask(steps=2), seed=seed, on_step=lambda *_: None).tobytes()
 
 
-def test_the_second_try_makes_the_same_picture_with_less_on_the_card(
+def test_the_second_try_makes_the_same_picture_with_less_on_the_card(  # noqa: PLR0913 - fixtures
+    *,
     laddered: DiffusersEngine,
+    smaller: Placement,
     own_pipeline: Pipeline,
     ask: Ask,
     fresh: bytes,
@@ -63,7 +70,7 @@ def test_the_second_try_makes_the_same_picture_with_less_on_the_card(
     assert picture == fresh
     assert card.passes == 2 + 2  # it began anew
     assert line.message == "out_of_memory"
-    assert line.__dict__["retried_as"] == "group-offload"
+    assert line.__dict__["retried_as"] == smaller
 
 
 def test_a_second_lack_is_the_jobs_failure_and_leaves_no_trace(
@@ -105,10 +112,10 @@ def test_a_model_that_cannot_be_put_back_ends_the_process(
     ask: Ask,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def place_once(pipeline: Pipeline, placement: Placement, device: str) -> None:
+    def place_once(pipeline: Pipeline, placement: Placement, device: str, **tell: Any) -> None:  # noqa: ANN401
         if placement is Placement.RESIDENT:
             raise RuntimeError("CUDA error: out of memory")
-        place(pipeline, placement, device)
+        place(pipeline, placement, device, **tell)
 
     faulty = FaultyCard(own_pipeline, fails_at=(1,))
     with monkeypatch.context() as patch, faulty.plugged_in():
@@ -133,3 +140,45 @@ def test_a_card_whose_memory_cannot_be_freed_ends_the_process(
         patch.setattr(torch.cuda, "empty_cache", lost)
         with pytest.raises(WorkerFatal, match="memory could not be freed"):
             made(laddered, ask)
+
+
+def test_a_retry_leaves_no_locked_memory_behind(
+    laddered: DiffusersEngine,
+    own_pipeline: Pipeline,
+    ask: Ask,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is unused only once the model is back in its place."""
+    done: list[str] = []
+
+    def placed(pipeline: Pipeline, placement: Placement, device: str, **tell: Any) -> None:  # noqa: ANN401
+        place(pipeline, placement, device, **tell)
+        done.append(placement.value)
+
+    monkeypatch.setattr(engines, "place", placed)
+    monkeypatch.setattr(engines, "free_unused", lambda: done.append("freed"))
+    with FaultyCard(own_pipeline, fails_at=(2,)).plugged_in():
+        made(laddered, ask)
+
+    assert done[-3:] == ["freed", "resident", "freed"]
+
+
+def test_an_order_that_comes_while_parts_are_moved_waits_until_they_are(
+    laddered: DiffusersEngine, own_pipeline: Pipeline, ask: Ask, fresh: bytes
+) -> None:
+    """Half here, half there, the next picture would be anything."""
+    orders: list[int] = []
+    source = Image.new("RGB", (128, 128), (246, 208, 48))
+    with FaultyCard(own_pipeline, fails_at=(1,)).plugged_in() as card:
+
+        def on_step(done: int, _total: int) -> None:
+            if card.passes:  # from the fault on
+                orders.append(done)
+                raise Interrupted
+
+        with pytest.raises(Interrupted):
+            laddered.edit([source], ask(steps=2), seed=1, on_step=on_step)
+
+    assert len(orders) > 2  # signs of life on both ways
+    assert card.passes == 1
+    assert made(laddered, ask) == fresh

@@ -63,3 +63,23 @@ def test_the_host_memory_that_is_asked_for_holds_the_locked_weights() -> None:
     assert locked == pytest.approx(87.6, abs=0.1)
     assert locked + max(sizes) / GIB < HOST_GIB[Placement.GROUP_OFFLOAD]
     assert sum(sizes) / GIB < HOST_GIB[Placement.MODEL_OFFLOAD]
+
+
+def test_a_minute_of_locking_gives_signs_of_life(card: SimpleNamespace) -> None:
+    """Else the watchdog would take the card for hung."""
+    pipeline = of_parts(transformer=torch.nn.Linear(2, 2))
+
+    placing.place(pipeline, Placement.GROUP_OFFLOAD, "cuda", tell=lambda: card.done.append("alive"))
+
+    assert card.done == [*["alive"] * 2, *["lock", "alive"] * 2, "offload", "alive"]
+
+
+def test_what_is_locked_and_unused_goes_back_to_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    freed: list[str] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append("card"))
+    monkeypatch.setattr(torch._C, "_host_emptyCache", lambda: freed.append("host"), raising=False)  # noqa: SLF001
+
+    placing.free_unused()
+
+    assert freed == ["card", "host"]

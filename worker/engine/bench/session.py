@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -18,6 +17,7 @@ from worker.engine.bench.measuring import Built, Setting, baseline, build, measu
 from worker.engine.bench.rows import BASELINE, Outcome, Row, compare, row_of
 from worker.engine.diffusers.offer import is_installed
 from worker.engine.diffusers.placement import Placement
+from worker.engine.diffusers.placing import free_unused
 from worker.engine.diffusers.profiles import Precision
 
 #: Host memory that offloaded weights take: once as they are, or locked in pieces of powers of
@@ -120,11 +120,7 @@ class Session:
         if self._setting.device == "cpu" or self._is_lost:
             return
         torch.compiler.reset()
-        gc.collect()
-        torch.cuda.empty_cache()
-        unlock = getattr(torch._C, "_host_emptyCache", None)  # noqa: SLF001 - newer ones have a name
-        if unlock is not None:
-            unlock()  # an offload's locked memory, 90 GB of it
+        free_unused()
 
 
 def _first_line(error: Exception) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +15,7 @@ from PIL import Image
 
 from jobs.errors import AttemptFailed, OutOfResources, Permanent, Transient, WorkerFatal
 from jobs.model import EditRequest, ServedModel
-from worker.engine.base import OnStep
+from worker.engine.base import Interrupted, OnStep
 from worker.engine.diffusers.checks import check_reach, check_request
 from worker.engine.diffusers.compiling import Shape, nothing_is_compiled, shapes_to_warm
 from worker.engine.diffusers.faults import failure_of
@@ -25,7 +24,7 @@ from worker.engine.diffusers.offer import Offer, accept_licence, offered
 from worker.engine.diffusers.phases import Phases
 from worker.engine.diffusers.pipeline import Report, load_pipeline
 from worker.engine.diffusers.placement import AUTO, Placed, Placement, choose
-from worker.engine.diffusers.placing import free_gib, place
+from worker.engine.diffusers.placing import free_gib, free_unused, place
 from worker.engine.diffusers.profiles import Profile
 from worker.engine.diffusers.repairs import noise_of_the_seed, picture_areas
 from worker.engine.diffusers.revision import folder_revision
@@ -205,25 +204,26 @@ class DiffusersEngine:
                 "out_of_memory",
                 extra={"why": str(failure), "retried_as": self._smaller.value},
             )
-            with self._placed(self._smaller):
+            with self._placed(self._smaller, call):
                 failure = self._tried(call)
         if isinstance(failure, AttemptFailed):
             raise failure
         return failure
 
     @contextmanager
-    def _placed(self, placement: Placement) -> Iterator[None]:
+    def _placed(self, placement: Placement, call: _Call) -> Iterator[None]:
         """For one edit: the next one is likely to fit again, and is much faster so."""
-        self._place(placement)
+        self._place(placement, call)
         try:
             yield
         finally:
             _free_cache()
-            self._place(self.placement)
+            self._place(self.placement, call)
+            _free_cache()  # what was locked in the host for the smaller placement
 
-    def _place(self, placement: Placement) -> None:
+    def _place(self, placement: Placement, call: _Call) -> None:
         try:
-            place(self._pipeline, placement, self._device)
+            place(self._pipeline, placement, self._device, tell=call.tell_alive)
         except (MemoryError, RuntimeError) as error:
             # Half here, half there: nothing that this process makes can be trusted.
             raise WorkerFatal(f"the model could not be placed as {placement}: {error}") from error
@@ -289,6 +289,11 @@ class _Call:
     def ask(self) -> None:
         self.on_step(self.done, self.steps)
 
+    def tell_alive(self) -> None:
+        """A sign of life while parts are moved; an order to end waits until they are."""
+        with suppress(Interrupted):
+            self.ask()
+
     def arguments(self, row: ModelRow) -> dict[str, Any]:
         """The pipeline's, from the start.
 
@@ -329,12 +334,10 @@ class _Call:
 
 def _free_cache() -> None:
     """Raises ``WorkerFatal`` where the card no longer answers, which often shows here first."""
-    gc.collect()
-    if torch.cuda.is_available():
-        try:
-            torch.cuda.empty_cache()
-        except RuntimeError as error:
-            raise WorkerFatal(f"the card's memory could not be freed: {error}") from error
+    try:
+        free_unused()
+    except RuntimeError as error:
+        raise WorkerFatal(f"the card's memory could not be freed: {error}") from error
 
 
 def _tell_nobody(_done: int, _total: int) -> None:

@@ -6,7 +6,9 @@ model-offload are CUDA's alone.
 
 from __future__ import annotations
 
+import gc
 import itertools
+from collections.abc import Callable
 from typing import Any, Final
 
 import torch
@@ -27,9 +29,33 @@ def free_gib(device: str) -> float | None:
     return free / GIB
 
 
-def place(pipeline: Any, placement: Placement, device: str) -> None:  # noqa: ANN401
-    """From any placement to this one; what is there already is not moved."""
+def free_unused() -> None:
+    """What torch keeps for later, of the card and of locked host memory, back to the system.
+
+    Raises ``RuntimeError`` where the card no longer answers.
+    """
+    gc.collect()
+    if not torch.cuda.is_available():
+        return
+    torch.cuda.empty_cache()
+    unlock = getattr(torch._C, "_host_emptyCache", None)  # noqa: SLF001 - newer ones have a name
+    if unlock is not None:
+        unlock()  # after a group-offload, 88 GiB
+
+
+def place(
+    pipeline: Any,  # noqa: ANN401
+    placement: Placement,
+    device: str,
+    *,
+    tell: Callable[[], None] = lambda: None,
+) -> None:
+    """From any placement to this one; what is there already is not moved.
+
+    ``tell`` is called again and again meanwhile: it may take a minute.  It must not raise.
+    """
     _unhook(pipeline)
+    tell()
     match placement:
         case Placement.RESIDENT:
             pipeline.to(device)
@@ -37,7 +63,9 @@ def place(pipeline: Any, placement: Placement, device: str) -> None:  # noqa: AN
             pipeline.enable_model_cpu_offload(device=device)  # moves all to the host first
         case Placement.GROUP_OFFLOAD:
             pipeline.to("cpu")
-            _offload_groups(pipeline, torch.device(device))
+            tell()
+            _offload_groups(pipeline, torch.device(device), tell)
+    tell()
 
 
 def _unhook(pipeline: Any) -> None:  # noqa: ANN401
@@ -52,13 +80,13 @@ def _unhook(pipeline: Any) -> None:  # noqa: ANN401
             registry.remove_hook(hook, recurse=True)
 
 
-def _offload_groups(pipeline: Any, device: torch.device) -> None:  # noqa: ANN401
+def _offload_groups(pipeline: Any, device: torch.device, tell: Callable[[], None]) -> None:  # noqa: ANN401
     """The transformer block by block, the rest layer by layer; copies overlap with work."""
     on_gpu = device.type == "cuda"
     for name, part in _modules(pipeline).items():
         by_block = name == BLOCKS
         if on_gpu:
-            _lock(part)
+            _lock(part, tell)
         apply_group_offloading(
             part,
             onload_device=device,
@@ -70,7 +98,7 @@ def _offload_groups(pipeline: Any, device: torch.device) -> None:  # noqa: ANN40
         )
 
 
-def _lock(part: torch.nn.Module) -> None:
+def _lock(part: torch.nn.Module, tell: Callable[[], None]) -> None:
     """Each weight into locked memory, and its first copy let go, before the next one.
 
     The library would lock all of a part before it lets go of anything, and with a transformer of
@@ -78,6 +106,7 @@ def _lock(part: torch.nn.Module) -> None:
     """
     for tensor in itertools.chain(part.parameters(), part.buffers()):
         tensor.data = tensor.data.pin_memory()
+        tell()
 
 
 def _modules(pipeline: Any) -> dict[str, torch.nn.Module]:  # noqa: ANN401
