@@ -176,15 +176,47 @@ def test_a_step_cache_that_never_matches_changes_nothing(
     assert made(engine, ask, product) == made(plain, ask, product)
 
 
-def test_group_offload_changes_no_pixel_and_can_be_taken_back(
-    random_folder: Path, plain: DiffusersEngine, ask: Ask, product: Image.Image
+@pytest.mark.parametrize("placement", [Placement.MODEL_OFFLOAD, Placement.GROUP_OFFLOAD])
+def test_an_offload_changes_no_pixel_and_can_be_taken_back(
+    random_folder: Path,
+    plain: DiffusersEngine,
+    ask: Ask,
+    product: Image.Image,
+    placement: Placement,
 ) -> None:
-    pipeline: Any = load_pipeline(random_folder, TINY, "cpu", placement=Placement.GROUP_OFFLOAD)
+    pipeline: Any = load_pipeline(random_folder, TINY, "cpu", placement=placement)
     engine = DiffusersEngine(pipeline, TINY, card="cpu:0", revision="test")
     offloaded = made(engine, ask, product)
     place(pipeline, Placement.RESIDENT, "cpu")
 
     assert offloaded == made(engine, ask, product) == made(plain, ask, product)
+
+
+def test_an_edit_that_ends_early_leaves_model_offload_as_it_was(
+    random_folder: Path, plain: DiffusersEngine, ask: Ask, product: Image.Image
+) -> None:
+    """Its parts would stay on the card, one more with each such edit, and hooks be lost."""
+    pipeline: Any = load_pipeline(random_folder, TINY, "cpu", placement=Placement.MODEL_OFFLOAD)
+    engine = DiffusersEngine(pipeline, TINY, card="cpu:0", revision="test")
+    hooks = len(pipeline._all_hooks)  # noqa: SLF001
+    brought_back: list[bool] = []
+    plainly = pipeline.maybe_free_model_hooks
+
+    def free() -> None:
+        plainly()
+        brought_back.append(True)
+
+    def stop(done: int, _total: int) -> None:
+        if done:
+            raise Interrupted
+
+    pipeline.maybe_free_model_hooks = free
+    with pytest.raises(Interrupted):
+        engine.edit([product], ask("make it red"), seed=7, on_step=stop)
+
+    assert brought_back == [True]
+    assert len(pipeline._all_hooks) == hooks == 3  # noqa: SLF001
+    assert made(engine, ask, product) == made(plain, ask, product)
 
 
 def test_what_is_in_its_place_takes_no_way_through_the_host(random_folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Putting a pipeline's parts where a ``Placement`` says, and taking them back.
 
-On the CPU, group-offload runs the library's same hooks, and gains nothing.  Streams and
-model-offload are CUDA's alone.
+On the CPU, both offloads run the library's same hooks, and gain nothing.  Streams and locked
+memory are CUDA's alone.
 """
 
 from __future__ import annotations
