@@ -68,9 +68,9 @@ class Machines:
     def to_build(self, *words: str | Path) -> list[str]:
         return [sys.executable, "-m", "envpack", *map(str, words), "--json"]
 
-    def release(self, layers: Mapping[str, str]) -> Document:
+    def release(self, layers: Mapping[str, str], *more: str) -> Document:
         named = [word for kind, digest in layers.items() for word in (f"--{kind}", digest)]
-        return self.build("release", *named, "--depot", self.depot, "--key", self.key)
+        return self.build("release", *named, *more, "--depot", self.depot, "--key", self.key)
 
     def host(self, *words: str | Path) -> Document:
         """A command of the host's one file."""

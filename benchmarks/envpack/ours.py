@@ -95,7 +95,7 @@ class Ours:
 
     def _released(self, layers: Layers) -> str:
         kinds = {"env": layers.env, "app": layers.app, "model": layers.model}
-        return str(self._site.release(kinds)["digest"])
+        return str(self._site.release(kinds, "--without", "torchvision")["digest"])
 
     def _build(self, *words: str | Path) -> tuple[dict[str, Any], watch.Took]:
         took = watch.run(*self._site.to_build(*words))

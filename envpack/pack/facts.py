@@ -44,6 +44,7 @@ def environment_facts(collected: Collected, kept: Iterable[Source]) -> dict[str,
         "architectures": _architectures(collected.interpreter) if cuda else [],
         "packages": [
             {"kind": one.kind, "name": one.name, "version": one.version}
+            | ({"python": one.python} if one.python else {})
             for one in packages(collected.prefix)
         ],
         "imports": _imports(sources, collected.site_packages),

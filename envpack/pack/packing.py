@@ -110,6 +110,13 @@ def _add_release(parser: argparse.ArgumentParser) -> None:
     commit = parser.add_mutually_exclusive_group()
     commit.add_argument("--commit", help="of the project; default: its HEAD")
     commit.add_argument("--project", type=Path, default=Path(), help="checkout")
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="that the application asks for, the environment has not, and nobody needs",
+    )
     parser.add_argument("--counter", type=int, help="default: the depot's highest and one")
     parser.add_argument("--date", type=date.fromisoformat, help="default: today, in UTC")
     parser.add_argument("--key", type=Path, required=True, help="secret key")
@@ -121,7 +128,12 @@ def _release(arguments: argparse.Namespace) -> Answer:
         day=arguments.date or datetime.now(UTC).date(),
         counter=arguments.counter,
     )
-    layers = Layers(env=arguments.env, app=arguments.app, model=arguments.model)
+    layers = Layers(
+        env=arguments.env,
+        app=arguments.app,
+        model=arguments.model,
+        without=tuple(arguments.without),
+    )
     key = SecretKey.read(arguments.key)
     release = make_release(DepotFolder(arguments.depot), layers, origin, key)
     text = f"{release.digest}\nrelease {release.name}, counter {release.counter}"

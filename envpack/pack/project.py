@@ -16,10 +16,16 @@ from typing import Any, Final
 
 from envpack.pack.errors import NotPackable
 from envpack.pack.process import run
+from envpack.pack.requirements import required
 from envpack.pack.sources import Source
 
 _BUILD: Final = (
     "import importlib, sys; importlib.import_module(sys.argv[1]).build_wheel(sys.argv[2])"
+)
+#: Modules of this project that are loaded before a worker takes its first job, or a client asks.
+IMPORTS: Final = (
+    *("worker.cli", "worker.process", "worker.engine.diffusers.engine"),
+    "producer.cli",
 )
 _NAME: Final = re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+)(-.+)?-[^-]+-[^-]+-[^-]+\.whl")
 
@@ -77,8 +83,17 @@ def unpacked_wheel(wheel: Path, tree: Path) -> list[Source]:
 
 
 def application_facts(wheel: Path) -> dict[str, Any]:
-    """Name and version, as the wheel's own name says.  Raises ``NotPackable``."""
+    """Name and version, as the wheel's own name says; what it requires; the modules that must
+    load for a worker and for a client to start.  Raises ``NotPackable``.
+    """
     found = _NAME.fullmatch(wheel.name)
     if not found:
         raise NotPackable(f"{wheel.name}: not the name of a wheel")
-    return {"name": found["name"], "version": found["version"]}
+    with zipfile.ZipFile(wheel) as archive:
+        there = set(archive.namelist())
+    return {
+        "name": found["name"],
+        "version": found["version"],
+        "requires": required(wheel),
+        "imports": [one for one in IMPORTS if f"{one.replace('.', '/')}.py" in there],
+    }

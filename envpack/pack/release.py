@@ -9,6 +9,8 @@ from envpack.node.errors import InvalidManifest, NotThere, NotTrusted
 from envpack.node.minisign import Signature, verify
 from envpack.node.model import LAYERS, Release, checked_digest, spelt
 from envpack.pack.depot import DepotFolder
+from envpack.pack.errors import named
+from envpack.pack.requirements import unmet
 from envpack.pack.sign import SecretKey
 
 
@@ -19,6 +21,7 @@ class Layers:
     env: str
     app: str
     model: str
+    without: tuple[str, ...] = ()  #: packages that the application asks for, and does without
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +37,7 @@ def make_release(depot: DepotFolder, layers: Layers, origin: Origin, key: Secret
     """Into the depot, signed; so are the documents of its layers.
 
     Raises ``NotThere`` for a layer that the depot has not, ``InvalidManifest`` for a counter
-    that does not rise.
+    that does not rise, and for an application that this environment does not serve.
     """
     minimum_driver = _checked(depot, layers)
     releases = depot.releases()
@@ -93,7 +96,15 @@ def _checked(depot: DepotFolder, layers: Layers) -> str:
             raise InvalidManifest(f"{kind}: {digest} is a layer of kind {found}")
         if depot.document(digest) is None:
             raise NotThere(f"{depot.folder}: holds no layers/{digest}.json; pack it again")
-    return str(depot.manifest(layers.env).facts.get("minimum_driver", ""))
+    environment = depot.manifest(layers.env).facts
+    requires = depot.manifest(layers.app).facts.get("requires", ())
+    wrong = unmet(requires, environment, layers.without)
+    if wrong:
+        raise InvalidManifest(
+            f"app: {layers.app[:12]} asks for what env {layers.env[:12]} has not: {named(wrong)}."
+            " Build the environment anew, or say what it does without: --without PACKAGE"
+        )
+    return str(environment.get("minimum_driver", ""))
 
 
 def _name(day: date, taken: list[str]) -> str:

@@ -17,9 +17,11 @@ import pytest
 
 from envpack.node.trees import remove
 from envpack.pack.node_file import node_file
-from tests.conda_prefix import make_prefix, pip_install
+from tests.conda_prefix import make_prefix, pip_install, write_wheel
 
 NOBODY = 65534
+#: As much of an application as a check starts.
+WORKER = {"worker/__init__.py": b"", "worker/cli.py": b"import demo_tool\n"}
 #: What the environment's Python says of itself.
 PROBE = """
 import pathlib, ssl, sqlite3, sys, ctypes, demo_tool
@@ -96,7 +98,8 @@ def test_what_was_packed_here_runs_there_and_nothing_of_here_is_mapped(
     site.here("keygen", key)
     signed: list[str | Path] = ["--depot", depot, "--key", key]
     env = digest_in(site.here("pack", prefix, *signed, "--json"))
-    app = digest_in(site.here("app", *signed, "--json"))
+    wheel = write_wheel(tmp_path / "wheels", "packshot", "1.0", WORKER)
+    app = digest_in(site.here("app", "--wheel", wheel, *signed, "--json"))
     weights = digest_in(site.here("model", "add", model, *signed, "--json"))
     release = digest_in(
         site.here(
