@@ -6,6 +6,7 @@ Nothing that a depot says is believed: whoever reads from one compares signature
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import urllib.error
 import urllib.request
@@ -48,7 +49,7 @@ class Depot(Protocol):
         """Raises ``NotThere`` or ``Unreachable``; ``close`` it through ``reading``."""
 
     def local(self, name: str) -> Path | None:
-        """The file itself, where it lies on this host."""
+        """The file itself, where it lies on this host; never a link to it."""
 
 
 def depot(text: str) -> Depot:
@@ -114,7 +115,7 @@ class Folder:
         return Opened(stream, start, str(path))
 
     def local(self, name: str) -> Path | None:
-        return self._folder / name
+        return Path(os.path.realpath(self._folder / name))
 
 
 class Web:

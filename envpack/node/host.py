@@ -46,7 +46,7 @@ class Host:
     def __init__(self, root: Path) -> None:
         # Prefixes are written into files, so only the real path counts.
         self.root = Path(os.path.realpath(root))
-        self._manifests: dict[str, Manifest] = {}
+        self._manifests: dict[tuple[str, str], Manifest] = {}
         spelt_root = str(self.root)
         if spelt_root.split() != [spelt_root] or not spelt_root.isprintable():
             raise Unsuitable(
@@ -59,7 +59,8 @@ class Host:
         return self.root / "parts"
 
     def layer(self, kind: str, digest: str) -> Path:
-        return self.root / kind / digest
+        """By its real path, also where ``<root>/<kind>`` is a link to another disk."""
+        return Path(os.path.realpath(self.root / kind)) / digest
 
     def manifest_path(self, kind: str, digest: str) -> Path:
         return self.root / kind / f"{digest}.json"
@@ -68,7 +69,7 @@ class Host:
         return self.root / kind / f"{digest}.complete"
 
     def release_folder(self, digest: str) -> Path:
-        return self.root / "releases" / digest
+        return Path(os.path.realpath(self.root / "releases")) / digest
 
     def completion(self, kind: str, digest: str) -> Completion | None:
         """Of a layer that is whole and stands where it was unpacked for."""
@@ -87,9 +88,9 @@ class Host:
 
     def manifest(self, kind: str, digest: str) -> Manifest:
         """Of a layer on this host; read once.  Raises ``NotThere``, ``NotTrusted``."""
-        if digest not in self._manifests:
-            self._manifests[digest] = self._read_manifest(kind, digest)
-        return self._manifests[digest]
+        if (kind, digest) not in self._manifests:
+            self._manifests[kind, digest] = self._read_manifest(kind, digest)
+        return self._manifests[kind, digest]
 
     def _read_manifest(self, kind: str, digest: str) -> Manifest:
         path = self.manifest_path(kind, digest)

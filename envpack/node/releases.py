@@ -30,7 +30,7 @@ export PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={app}
 export PACKSHOT_RELEASE={digest} PACKSHOT_MODEL_DIR={model}
 # What was packed with this application, not with that of a supervisor which starts this; single
 # variables come before it, and a file that somebody named instead of it.
-case ${{PACKSHOT_ENV_FILE:-}} in '' | {root}/app/*/settings.env)
+case ${{PACKSHOT_ENV_FILE:-}} in '' | {apps}/*/settings.env)
   unset PACKSHOT_ENV_FILE
   if [ -e {app}/settings.env ]; then export PACKSHOT_ENV_FILE={app}/settings.env; fi ;;
 esac
@@ -51,7 +51,7 @@ def write_folder(host: Host, release: Release, content: bytes, signature: bytes)
     (draft / "bin").mkdir(parents=True)
     for kind in LAYERS:
         place = host.placed(kind, getattr(release, kind))
-        near = host.root in place.parents
+        near = host.root in place.parents and host.root in folder.parents
         target = os.path.relpath(place, folder) if near else str(place)
         (draft / kind).symlink_to(target)
     for program, module in PROGRAMS.items():
@@ -67,6 +67,7 @@ def write_folder(host: Host, release: Release, content: bytes, signature: bytes)
 def _launcher(host: Host, release: Release, program: str, module: str) -> str:
     quoted = {
         "root": host.root,
+        "apps": host.layer("app", release.app).parent,
         "release": host.release_folder(release.digest),
         "python": host.placed("env", release.env) / "bin" / "python",
         "app": host.placed("app", release.app),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from envpack.node.activate import activate, state_of
 from envpack.node.errors import EnvpackError, HostileArchive, NotThere, NotTrusted, Unsuitable
 from envpack.node.host import Host
 from envpack.node.integrity import differing
@@ -64,8 +65,19 @@ def test_what_is_here_is_not_unpacked_again(host: Host, depot: TestDepot) -> Non
 
 
 @pytest.mark.parametrize("form", ["tar.gz", "tar.zst"])
-def test_every_format_gives_the_same_tree(host: Host, depot: TestDepot, form: str) -> None:
+@pytest.mark.parametrize("linked", [False, True])
+def test_every_format_gives_the_same_tree(
+    host: Host,
+    depot: TestDepot,
+    tmp_path: Path,
+    form: str,
+    linked: bool,  # noqa: FBT001
+) -> None:
     archive = depot.archive(tar_of(members_of(ENV)), form)
+    if linked:
+        real = tmp_path / "archive"
+        (depot.folder / "archives" / archive.name).rename(real)
+        (depot.folder / "archives" / archive.name).symlink_to(real)
 
     release = unpacked(host, depot, depot.release(env=depot.layer("env", ENV, [archive]))).release
 
@@ -297,6 +309,26 @@ def test_a_root_is_known_by_its_real_path(host: Host, depot: TestDepot, tmp_path
 
     text = (host.layer("env", release.env) / "etc/demo.conf").read_text()
     assert text == f"prefix={host.layer('env', release.env)}\n"
+
+
+@pytest.mark.parametrize("kind", ["env", "app", "model", "releases"])
+def test_a_folder_of_the_root_may_be_a_link_to_another_disk(
+    host: Host, depot: TestDepot, tmp_path: Path, kind: str
+) -> None:
+    host.root.mkdir()
+    (tmp_path / "disk").mkdir()
+    (host.root / kind).symlink_to(tmp_path / "disk")
+
+    release = unpacked(host, depot, depot.release()).release
+    assert unpacked(host, depot, release.digest).fresh == ()
+    activate(host, release.digest)
+
+    program = host.root / "current/bin/packshot-worker"
+    said = subprocess.run([str(program)], capture_output=True, text=True, check=True).stdout
+    folder = host.root / kind if kind == "releases" else tmp_path / "disk"
+    assert (folder / getattr(release, kind, release.digest)).is_dir()
+    assert f"PACKSHOT_RELEASE={release.digest}\n" in said
+    assert state_of(host, release) == "ready"
 
 
 @pytest.mark.parametrize(
