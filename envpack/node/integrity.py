@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from envpack.node import fetch
@@ -24,40 +26,46 @@ def differing(host: Host, kind: str, digest: str, *, quick: bool) -> list[str]:
     done = host.completion(kind, digest)
     assert done is not None, "placed() has read it"
     manifest = host.manifest(kind, digest)
-    links = {link.path: link.target for link in manifest.links}
+    found = dict(_present(str(tree)))
     wrong = [
-        record.path for record in manifest.files if not _is_same(tree, record, done, quick=quick)
+        record.path
+        for record in manifest.files
+        if not _is_same(found.pop(record.path, None), record, done, quick=quick)
     ]
-    wrong += [path for path, target in links.items() if _target(tree / path) != target]
-    known = {record.path for record in manifest.files} | set(links)
-    return wrong + sorted(_present(tree) - known)
+    wrong += [
+        link.path for link in manifest.links if _target(found.pop(link.path, None)) != link.target
+    ]
+    return wrong + sorted(found)
 
 
-def _is_same(tree: Path, record: FileRecord, done: Completion, *, quick: bool) -> bool:
-    path = tree / record.path
-    try:
-        status = path.lstat()
-    except OSError:
+def _is_same(
+    entry: os.DirEntry[str] | None, record: FileRecord, done: Completion, *, quick: bool
+) -> bool:
+    if entry is None:
         return False
+    status = entry.stat(follow_symlinks=False)
     digest, size = done.changed.get(record.path, (record.sha256, record.size))
     if not stat.S_ISREG(status.st_mode) or status.st_size != size:
         return False
     if quick:
         return status.st_mtime <= done.completed + _TICK
-    return fetch.sha256_of(path) == digest
+    return fetch.sha256_of(Path(entry.path)) == digest
 
 
-def _target(path: Path) -> str:
-    try:
-        return str(path.readlink())
-    except OSError:
-        return ""
+def _target(entry: os.DirEntry[str] | None) -> str:
+    return str(Path(entry.path).readlink()) if entry and entry.is_symlink() else ""
 
 
-def _present(tree: Path) -> set[str]:
-    """Every path that is no folder."""
-    found = set()
-    for folder, below, files in os.walk(tree):
-        links = [name for name in below if Path(folder, name).is_symlink()]
-        found |= {str(Path(folder, name).relative_to(tree)) for name in (*files, *links)}
-    return found
+def _present(tree: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Everything that is no folder, by its path in the tree: of tens of thousands, so without
+    ``Path``.
+    """
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        with suppress(OSError), os.scandir(f"{tree}/{folder}") as listed:
+            for entry in listed:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(f"{folder}{entry.name}/")
+                else:
+                    yield f"{folder}{entry.name}", entry

@@ -106,7 +106,7 @@ def _usable(host: Host, document: LayerDocument) -> tuple[Archive, ...]:
         offered = ", ".join(sorted({archive.format for archive in document.archives})) or "nothing"
         raise Unsuitable(
             f"{document.layer} layer {document.digest[:12]}: no archive that this host can read "
-            f"(offered: {offered}): install zstd, or pack it as tar.gz too"
+            f"(offered: {offered}): install libzstd1, or pack it as tar.gz too"
         )
     return tuple(sorted(usable, key=lambda archive: archive.size))
 
