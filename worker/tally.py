@@ -17,6 +17,7 @@ from prometheus_client import (
 
 from worker.held import Held
 from worker.pages import Page
+from worker.runner import Verdict
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 #: Bounds of the waits that people ask about: seconds.
@@ -36,6 +37,8 @@ class Tally:
             ["verdict"],
             registry=self.registry,
         )
+        for verdict in Verdict:  # a rate needs the zero that it rises from
+            self._attempts.labels(verdict)
         self._stages = Counter(
             "packshot_stage_seconds",
             "Seconds of attempts by stage; stage=card is the time on the card.",
@@ -54,7 +57,7 @@ class Tally:
         gauge = Gauge("packshot_card_busy", "1 while a job is on the card.", registry=self.registry)
         gauge.set_function(lambda: float(is_busy()))
 
-    def ended(self, held: Held, verdict: str) -> None:
+    def ended(self, held: Held, verdict: Verdict) -> None:
         """An attempt is over."""
         self._attempts.labels(verdict).inc()
         for stage, seconds in held.timings.items():

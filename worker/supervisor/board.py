@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from worker.pages import Page, Pages, well
+from worker.supervisor.endings import Ending
 from worker.supervisor.post import Post, State
 from worker.supervisor.roll import Outcome
 from worker.supervisor.supervisor import Supervisor
@@ -125,8 +126,8 @@ class Board(Collector):
         )
         for post in self._posts:
             restarts.add_metric([post.slot.name], post.restarts.total)
-            for ending, count in post.ends.items():
-                exits.add_metric([post.slot.name, ending], count)
+            for ending in Ending:
+                exits.add_metric([post.slot.name, ending], post.ends[ending])
             for number, count in post.xids.items():
                 xids.add_metric([post.slot.name, str(number)], count)
         yield from (restarts, exits, xids)
