@@ -30,7 +30,10 @@ class Ending(StrEnum):
 
 
 BLAMED: Final = frozenset({Ending.FATAL, Ending.HUNG, Ending.KILLED, Ending.CRASHED})
+#: Of a release's own program, which was moved or copied (sysexits.h: EX_UNAVAILABLE).
+MOVED: Final = 69
 BY_CODE: Final = {
+    MOVED: (Ending.SETTINGS, "its environment was moved"),
     int(Exit.DRAINED): (Ending.DRAINED, "it was told to end"),
     BadSettings.exit_code: (Ending.SETTINGS, "its settings are wrong"),
     Unavailable.exit_code: (Ending.AWAY, "the ledger was away, or its schema is another"),

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from jobs.settings import ENV_FILE, PREFIX
+from jobs.settings import PREFIX
 from worker.settings import WorkerSettings
 from worker.supervisor.inventory import Slot
 
@@ -54,13 +54,7 @@ def child_environment(slot: Slot, *, worker_id: UUID, health_port: int) -> dict[
         f"{PREFIX}WORKER_ID": str(worker_id),
         f"{PREFIX}HEALTH_PORT": str(health_port),
     }
-    return {**threads, **_of_any_release(ours), **card}
-
-
-def _of_any_release(ours: dict[str, str]) -> dict[str, str]:
-    """Without the settings that were packed with our own release: the child's may have others."""
-    packed = ours.get("PYTHONPATH", "") + "/settings.env"
-    return {name: one for name, one in ours.items() if name != ENV_FILE or one != packed}
+    return {**threads, **ours, **card}
 
 
 def available_cpus() -> frozenset[int]:

@@ -16,6 +16,7 @@ from worker.doctor.table import CHECKS
 from worker.engine.fake import FakeEngine
 from worker.exits import Exit
 from worker.settings import WorkerSettings
+from worker.supervisor.settings import SupervisorSettings
 
 OPERATIONS = (Path(__file__).parents[3] / "docs" / "operations.md").read_text(encoding="utf-8")
 
@@ -107,7 +108,7 @@ def test_the_command_tells_bad_settings_as_an_error_of_the_table(
 
 def test_every_setting_of_an_operator_is_explained() -> None:
     """Those of the fake engine are the tests' own."""
-    fields = [name for name in WorkerSettings.model_fields if not name.startswith("fake_")]
+    fields = [name for name in SupervisorSettings.model_fields if not name.startswith("fake_")]
 
     assert [name for name in fields if f"`PACKSHOT_{name.upper()}`" not in OPERATIONS] == []
 

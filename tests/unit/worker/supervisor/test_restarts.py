@@ -31,6 +31,7 @@ def restarts(**limits: float) -> Restarts:
         (Exit.STUCK, Ending.STUCK),
         (BadSettings.exit_code, Ending.SETTINGS),
         (Unavailable.exit_code, Ending.AWAY),
+        (69, Ending.SETTINGS),
         (-9, Ending.KILLED),
         (1, Ending.CRASHED),
     ],
