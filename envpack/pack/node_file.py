@@ -21,8 +21,11 @@ import sys
 if sys.version_info < (3, 9):
     sys.exit("packshot-node: needs Python 3.9 or newer, this is " + sys.version.split()[0])
 
+import gc
+
 from envpack.node.cli import main
 
+gc.disable()  # of a manifest's tens of thousands of rows nothing is ever free before the end
 main()
 """
 
