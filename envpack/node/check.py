@@ -197,6 +197,21 @@ def _imports(subject: Subject) -> Found:
         yield OK, f"Python starts; loaded: {loaded}"
 
 
+def _application(subject: Subject) -> Found:
+    """Its own modules, by the Python and with the packages of this environment."""
+    host, release = subject.host, subject.release
+    names = host.manifest("app", release.app).facts.get("imports") or []
+    if not names or subject.quick or not selfcheck.has_python(subject.env):
+        yield SKIPPED, "loads nothing, to be quick" if subject.quick else "names no module to load"
+        return
+    env, app = host.placed("env", release.env), host.placed("app", release.app)
+    wrong = selfcheck.failed_imports(env, names, app)
+    for name, why in wrong.items():
+        yield FAILED, f"{name}: {drivers.explained(why)}"
+    if not wrong:
+        yield OK, f"loaded: {', '.join(names)}"
+
+
 def _driver(subject: Subject) -> Found:
     facts = subject.env.facts
     minimum = subject.release.minimum_driver or str(facts.get("minimum_driver") or "")
@@ -267,6 +282,7 @@ CHECKS: dict[str, Check] = {
     "host": _host,
     "disk": _disk,
     "imports": _imports,
+    "application": _application,
 }
 #: Asked where the environment was built for CUDA.
 ON_CARDS: dict[str, Check] = {

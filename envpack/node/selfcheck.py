@@ -14,6 +14,7 @@ _SECONDS = 300.0  # a cold disk reads gigabytes first
 _PROBE = """
 import gc, importlib, json, sys
 gc.disable()  # a fifth of the time that loading takes
+sys.path[:0] = sys.argv[2:]
 failed = {}
 names = json.loads(sys.argv[1])
 for name in names:
@@ -62,10 +63,14 @@ def _compiled(manifest: Manifest) -> list[str]:
     return [name for name in names if any(one.startswith(name) for one in folders)]
 
 
-def failed_imports(tree: Path, names: list[str]) -> dict[str, str]:
-    """Module and reason.  Raises ``Unsuitable`` if Python itself does not start from ``tree``."""
+def failed_imports(tree: Path, names: list[str], *applications: Path) -> dict[str, str]:
+    """Module and reason; looked for in ``applications`` too.
+
+    Raises ``Unsuitable`` if Python itself does not start from ``tree``.
+    """
     python = str(tree / "bin" / "python")
-    ended = run([python, "-I", "-B", "-c", _PROBE, json.dumps(names)], _SECONDS)
+    command = [python, "-I", "-B", "-c", _PROBE, json.dumps(names), *map(str, applications)]
+    ended = run(command, _SECONDS)
     if ended.code:
         raise Unsuitable(f"{python}: does not start: {ended.last_line}")
     prefix, failed = json.loads(ended.out.strip().splitlines()[-1])

@@ -6,6 +6,7 @@ and no kernel was run on a real card.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def test_a_build_for_the_cpu_skips_what_asks_for_a_card(host: Host, depot: TestD
 
     assert {name: one.state for name, one in findings.items()} == {
         "env": "ok", "app": "ok", "model": "ok", "host": "ok", "disk": "ok", "imports": "ok",
+        "application": "skipped",
         "cards": "skipped", "driver": "skipped", "architectures": "skipped", "kernels": "skipped",
     }  # fmt: skip
     assert findings["kernels"].text == "built for the CPU"
@@ -72,6 +74,31 @@ def test_a_quick_check_loads_no_module(host: Host, depot: TestDepot) -> None:
 
     assert again(host, release)["imports"].text.endswith("loaded: torch")
     assert "nothing, to be quick" in again(host, release, quick=True)["imports"].text
+
+
+def test_an_application_that_its_environment_does_not_serve_fails(
+    host: Host, depot: TestDepot
+) -> None:
+    code = f"""#!/bin/sh
+here=$(dirname "$(dirname "$(readlink -f "$0")")")
+said=$({sys.executable} "$@")
+echo "[\\"$here\\", ${{said#*, }}"
+"""
+    env = depot.layer("env", Content(files={"bin/python": (code.encode(), 0o755)}))
+    app = Content(
+        files={"worker/cli.py": (b"", 0o644), "worker/run.py": (b"import gone_with_it", 0o644)},
+        facts={"imports": ["worker.cli", "worker.run"]},
+    )
+    release = depot.release(env=env, app=depot.layer("app", app))
+    unpacked(host, depot, release)
+
+    found = again(host, release)["application"]
+
+    assert (found.state, found.text) == (
+        "failed",
+        "worker.run: ModuleNotFoundError: No module named 'gone_with_it'",
+    )
+    assert again(host, release, quick=True)["application"].state == "skipped"
 
 
 @pytest.mark.parametrize(("needs_card", "state"), [(False, "skipped"), (True, "failed")])
