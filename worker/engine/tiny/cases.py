@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ MODEL: Final = "qwen-image-edit-2509-tiny"
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
+    number: int  #: among those of its kind; the noise's seed too
     scene: Scene
     edit: Edit
     language: Language
@@ -41,16 +42,23 @@ class Judged:
     wrong: Verdict | None = None
 
 
-def held_out_cases(kind: EditKind, count: int, seed: int, *, unseen: bool) -> Iterator[Case]:
+def held_out_cases(
+    kind: EditKind,
+    count: int,
+    seed: int,
+    *,
+    unseen: bool,
+    languages: Sequence[Language] = tuple(Language),
+) -> Iterator[Case]:
     """Cases of one kind, the languages in turn; equal arguments give equal cases.
 
-    Seen and unseen wordings come with the same scenes.
+    Seen and unseen wordings come with the same scenes, and so do all languages.
     """
     if seed >= TRAINED_SEEDS:
         raise ValueError(f"seed: below {TRAINED_SEEDS}, larger ones were trained on; got {seed}")
     rng = np.random.default_rng([seed, list(EditKind).index(kind)])
     words = np.random.default_rng([seed, list(EditKind).index(kind), 1 + unseen])
-    languages, made = list(Language), 0
+    made = 0
     while made < count:
         scene = Scene.random(rng)
         if kind not in scene.edits:
@@ -59,6 +67,7 @@ def held_out_cases(kind: EditKind, count: int, seed: int, *, unseen: bool) -> It
         other = EditKind.RECOLOUR if kind is EditKind.BACKGROUND else EditKind.BACKGROUND
         wrong = scene.random_edit(rng, other)
         yield Case(
+            number=made,
             scene=scene,
             edit=edit,
             language=language,
@@ -69,12 +78,20 @@ def held_out_cases(kind: EditKind, count: int, seed: int, *, unseen: bool) -> It
         made += 1
 
 
-def run(engine: Engine, case: Case, *, profile: str, seed: int, wrong: bool = False) -> Judged:
+def all_kinds(
+    count: int, seed: int, *, unseen: bool, languages: Sequence[Language] = tuple(Language)
+) -> Iterator[Case]:
+    """``count`` held-out cases of each kind."""
+    for kind in EditKind:
+        yield from held_out_cases(kind, count, seed, unseen=unseen, languages=languages)
+
+
+def run(engine: Engine, case: Case, *, profile: str, wrong: bool = False) -> Judged:
     """Edit and judge; ``wrong``: once more by the wrong instruction."""
 
     def made(text: str) -> Image.Image:
         request = EditRequest(pictures=("0" * 64,), instruction=text, model=MODEL, profile=profile)
-        return engine.edit([case.scene.picture()], request, seed=seed, on_step=_ignore)
+        return engine.edit([case.scene.picture()], request, seed=case.number, on_step=_ignore)
 
     verdict = judge(made(case.instruction), case.scene, case.edit)
     if not wrong:
@@ -83,15 +100,9 @@ def run(engine: Engine, case: Case, *, profile: str, seed: int, wrong: bool = Fa
     return Judged(case=case, verdict=verdict, wrong=other)
 
 
-def run_all(  # noqa: PLR0913 - what a measurement is made of
-    engine: Engine, count: int, seed: int, *, profile: str, unseen: bool, wrong: int = 0
-) -> list[Judged]:
-    """``count`` cases of each kind, the first ``wrong`` of them by a wrong instruction too."""
-    return [
-        run(engine, case, profile=profile, seed=number, wrong=number < wrong)
-        for kind in EditKind
-        for number, case in enumerate(held_out_cases(kind, count, seed, unseen=unseen))
-    ]
+def run_all(engine: Engine, cases: Iterable[Case], *, profile: str, wrong: int = 0) -> list[Judged]:
+    """The first ``wrong`` cases of each kind by a wrong instruction too."""
+    return [run(engine, case, profile=profile, wrong=case.number < wrong) for case in cases]
 
 
 def report(results: Sequence[Judged]) -> dict[str, Any]:

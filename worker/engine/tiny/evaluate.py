@@ -9,21 +9,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from worker.engine.diffusers.engine import DiffusersEngine
-from worker.engine.tiny.cases import MODEL, report, run_all
+from worker.engine.tiny.cases import MODEL, all_kinds, report, run_all
+from worker.engine.tiny.language import Language
 
 
 def evaluated(
-    folder: Path, *, cases: int, seed: int, profile: str, card: str = "cpu:0"
+    engine: DiffusersEngine, *, cases: int, seed: int, profile: str, languages: Sequence[Language]
 ) -> dict[str, Any]:
     """Shares of all cases, and apart of those in seen and in unseen wordings."""
-    engine = DiffusersEngine.load(folder, card=card, model=MODEL)
-    seen = run_all(engine, cases, seed, profile=profile, unseen=False, wrong=WRONG)
-    unseen = run_all(engine, cases, seed, profile=profile, unseen=True)
+    held_out = partial(all_kinds, cases, seed, languages=languages)
+    seen = run_all(engine, held_out(unseen=False), profile=profile, wrong=WRONG)
+    unseen = run_all(engine, held_out(unseen=True), profile=profile)
     whole = report(seen)
     return {
         "model": MODEL,
@@ -77,16 +79,23 @@ def main() -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--cases", type=int, default=30, help="of each type of edit (30)")
     parser.add_argument("--seed", type=int, default=0, help="below 1000000: not trained on (0)")
+    parser.add_argument(
+        "--languages",
+        type=lambda text: [Language(one) for one in text.split(",")],
+        default=list(Language),
+        metavar="EN,ZH",
+        help="asked in turn (en,zh); one of them: of the same scenes",
+    )
     parser.add_argument("--profile", default="quality")
     parser.add_argument("--card", default="cpu:0")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     chosen = parser.parse_args()
     figures = evaluated(
-        chosen.folder,
+        DiffusersEngine.load(chosen.folder, card=chosen.card, model=MODEL),
         cases=chosen.cases,
         seed=chosen.seed,
         profile=chosen.profile,
-        card=chosen.card,
+        languages=chosen.languages,
     )
     if chosen.json is not None:
         chosen.json.parent.mkdir(parents=True, exist_ok=True)

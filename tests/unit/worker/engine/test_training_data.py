@@ -106,6 +106,17 @@ def test_seen_and_unseen_wordings_come_with_the_same_scenes(kind: EditKind) -> N
     )
 
 
+def test_both_languages_can_be_asked_of_the_same_scenes() -> None:
+    english, chinese = (
+        list(held_out_cases(EditKind.RECOLOUR, 4, 3, unseen=False, languages=[language]))
+        for language in Language
+    )
+
+    assert [one.edit for one in english] == [one.edit for one in chinese]
+    assert {one.language for one in chinese} == {Language.CHINESE}
+    assert all(one.instruction.isascii() for one in english)
+
+
 def test_scenes_that_were_trained_on_are_not_judged_by() -> None:
     with pytest.raises(ValueError, match="below 1000000"):
         next(held_out_cases(EditKind.BACKGROUND, 1, TRAINED_SEEDS, unseen=False))

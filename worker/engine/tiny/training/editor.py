@@ -16,7 +16,7 @@ from torch import nn
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 
 from worker.engine.diffusers.engine import DiffusersEngine
-from worker.engine.tiny.cases import MODEL, report, run_all
+from worker.engine.tiny.cases import MODEL, all_kinds, report, run_all
 from worker.engine.tiny.networks import make_pipeline, make_text_encoder, make_transformer
 from worker.engine.tiny.sizes import Sizes
 from worker.engine.tiny.states import EditKind
@@ -171,7 +171,8 @@ class _Checks:
             self.editor.export(Path(folder))
             card = "cpu:0" if self.editor.device == "cpu" else "GPU-0"
             engine = DiffusersEngine.load(Path(folder), card=card, model=MODEL)
-            results = run_all(engine, plan.judged, JUDGE_SEED, profile="quality", unseen=False)
+            cases = all_kinds(plan.judged, JUDGE_SEED, unseen=False)
+            results = run_all(engine, cases, profile="quality")
         shares: dict[str, float] = report(results)["right_share_by_type"]
         told = {f"right_{kind}": share for kind, share in shares.items()}
         return told | {"right": sum(shares.values()) / len(shares)}
