@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from jobs.model import EditRequest
 from tests.engine.variants import TINY, load, loaded_so
 from worker.engine.diffusers import exact
 from worker.engine.diffusers.exact import flatten_vae, use_real_rotary
+from worker.engine.diffusers.models import MODELS
 from worker.engine.diffusers.profiles import Load
 
 pytestmark = pytest.mark.engine
@@ -139,13 +141,18 @@ def test_a_film_through_a_flattened_vae_is_refused(vae: Any) -> None:  # noqa: A
         vae.decode(torch.zeros(1, 16, 2, 2, 2))
 
 
-def test_a_profile_may_ask_for_it(random_folder: Path, ask: Ask, product: Image.Image) -> None:
-    plain = load(random_folder, TINY)
-    flat = load(random_folder, loaded_so(Load(group="flat", flat_vae=True)))
+def test_every_profile_has_it_and_the_librarys_picture_to_rounding(
+    random_folder: Path, ask: Ask, product: Image.Image
+) -> None:
+    plain = load(random_folder, loaded_so(Load(flat_vae=False)))
+    flat = load(random_folder, TINY)
     one, other = (
         engine.edit([product], ask(steps=2), seed=1, on_step=lambda *_: None)
         for engine in (plain, flat)
     )
 
+    assert all(profile.load.flat_vae for row in MODELS.values() for profile in row.profiles)
+    assert type(flat._pipeline.vae._decode) is partial  # noqa: SLF001
+    assert type(plain._pipeline.vae._decode) is not partial  # noqa: SLF001
     difference = [abs(a - b) for a, b in zip(one.tobytes(), other.tobytes(), strict=True)]
     assert max(difference) <= 1

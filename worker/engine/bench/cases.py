@@ -90,7 +90,7 @@ def planned(
 
 def _standing(profiles: Mapping[str, Profile], device: str) -> tuple[Case, ...]:
     quality, fast = profiles["quality"], profiles["fast"]
-    tuned, small = every_exact_lever(device), Load(flat_vae=True)
+    tuned = every_exact_lever(device)
     few = min(OFFLOADED_STEPS, quality.steps)
     return (
         Case(name="quality", profile=quality, exact=True),
@@ -100,7 +100,7 @@ def _standing(profiles: Mapping[str, Profile], device: str) -> tuple[Case, ...]:
         Case(name="fast-tuned", profile=_loaded(fast, tuned)),
         Case(
             name="low-memory",
-            profile=_loaded(replace(quality, steps=few), small),
+            profile=replace(quality, steps=few),
             placement=Placement.GROUP_OFFLOAD,
         ),
         Case(name="cached", profile=profiles["cached"]),
@@ -117,8 +117,8 @@ def _standing(profiles: Mapping[str, Profile], device: str) -> tuple[Case, ...]:
 def every_exact_lever(device: str) -> Load:
     """All that should change nothing but time: to be measured before a profile has it."""
     if device == "cpu":
-        return Load(flat_vae=True)
-    return Load(attention="_native_cudnn", compiled=True, flat_vae=True)
+        return Load()
+    return Load(attention="_native_cudnn", compiled=True)
 
 
 def _other_sums(device: str) -> Load:

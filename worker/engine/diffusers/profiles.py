@@ -38,8 +38,8 @@ class Load:
     compiled: bool = False
     #: and let the compiler time matrix products of its own against the library's, at start
     autotuned: bool = False
-    #: a VAE of films as one of single pictures (``exact``)
-    flat_vae: bool = False
+    #: a VAE of films as one of single pictures (``exact``); off only to compare
+    flat_vae: bool = True
     #: skip a step's later blocks while the first one's output moves less than this
     step_cache: float | None = None
 
