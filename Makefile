@@ -62,12 +62,14 @@ mutation: $(STAMP) ## take each guard away, and see its test fail
 
 .PHONY: train-tiny
 train-tiny: $(STAMP) ## train the small checkpoint on from where it stopped (MINUTES=60, THREADS=2)
+	@test -e build/tiny/vae || $(BIN)/python -m worker.engine.tiny.training begin models/tiny
 	@nice -n 19 $(BIN)/python -m worker.engine.tiny.training --threads $(or $(THREADS),2) \
 	  all $(if $(MINUTES),--minutes $(MINUTES))
 
 .PHONY: eval-tiny
-eval-tiny: $(STAMP) ## the share of right edits of models/tiny (build/bench/tiny.json)
-	@$(BIN)/python -m worker.engine.tiny.evaluate models/tiny --json build/bench/tiny.json
+eval-tiny: $(STAMP) ## the share of right edits of models/tiny (build/bench/tiny.json; CASES=30 of each type)
+	@$(BIN)/python -m worker.engine.tiny.evaluate models/tiny --json build/bench/tiny.json \
+	  $(if $(CASES),--cases $(CASES))
 
 .PHONY: bench-queue
 bench-queue: $(STAMP) ## jobs per second in and out, beside other queues (build/bench/queue.json)
