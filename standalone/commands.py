@@ -10,10 +10,11 @@ from typing import Final
 import click
 from rich.console import Console
 
-from standalone import cards as machine
 from standalone.demo import Demo
 from standalone.settings import DATA_DIR, TINY_MODEL, TINY_MODEL_DIR
 from standalone.system import FLOWER_USER, Plan, System
+from worker.supervisor import smi
+from worker.supervisor.inventory import CPU_CARD
 
 PORTS: Final = ("api", "flower", "postgres", "redis", "s3")
 
@@ -46,7 +47,7 @@ def up(cards: str | None, **options: object) -> None:
     Postgres, a Redis-compatible server and an S3 server, one worker per card, the HTTP API
     and Flower, all on loopback.
     """
-    chosen = [one.strip() for one in (cards or "").split(",") if one.strip()] or machine.found()
+    chosen = [one.strip() for one in (cards or "").split(",") if one.strip()] or _cards()
     plan = Plan(cards=chosen, **options)  # type: ignore[arg-type]
     console = Console()
     stopped = _until_signal()
@@ -79,6 +80,11 @@ def demo(photos: tuple[Path, ...], **options: object) -> None:
     Writes contact-sheet.png, index.html and jobs.json to the folder given by --out.
     """
     Demo(photos=photos, console=Console(), **options).run()  # type: ignore[arg-type]
+
+
+def _cards() -> list[str]:
+    """This machine's."""
+    return [gpu.uuid for gpu in smi.gpus()] or [CPU_CARD]
 
 
 def _until_signal() -> threading.Event:

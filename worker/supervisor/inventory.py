@@ -97,6 +97,11 @@ def near_cpus(bus_id: str, available: frozenset[int], pci: Path = PCI) -> frozen
     return cpu_list(listed) & available
 
 
+def pci_folder(bus_id: str) -> str:
+    """``00000000:65:00.0``, as the driver writes it, is ``0000:65:00.0`` in sysfs."""
+    return bus_id.lower()[-12:]
+
+
 def cpu_list(text: str) -> frozenset[int]:
     """As the kernel writes it: ``0-31,64-95``."""
     found: set[int] = set()

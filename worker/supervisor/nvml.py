@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from worker.supervisor.inventory import Gpu
+from worker.supervisor.inventory import Gpu, pci_folder
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Nvml:
             Gpu(
                 index=index,
                 uuid=_text(library.nvmlDeviceGetUUID(handle)),
-                bus_id=_folder(_text(library.nvmlDeviceGetPciInfo(handle).busId)),
+                bus_id=pci_folder(_text(library.nvmlDeviceGetPciInfo(handle).busId)),
             )
             for index, handle in enumerate(handles)
         ]
@@ -122,8 +122,3 @@ def found() -> Nvml | None:
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
-
-
-def _folder(bus_id: str) -> str:
-    """``00000000:65:00.0``, as the driver writes it, is ``0000:65:00.0`` in sysfs."""
-    return bus_id.lower()[-12:]

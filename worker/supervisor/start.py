@@ -9,7 +9,7 @@ from typing import Final
 from jobs.postgres.connection import Database
 from jobs.postgres.ledger import PostgresLedger
 from worker.pages import serve
-from worker.supervisor import nvml
+from worker.supervisor import nvml, smi
 from worker.supervisor.board import Board
 from worker.supervisor.child import Program
 from worker.supervisor.inventory import slots
@@ -30,7 +30,8 @@ def supervise(settings: SupervisorSettings, *, cards: str, environment: Path | N
     program = Program(environment)
     program.resolve()
     driver = nvml.found()
-    found = slots(cards, driver.gpus() if driver else [], available=available_cpus())
+    gpus = driver.gpus() if driver else smi.gpus()
+    found = slots(cards, gpus, available=available_cpus())
     ledger = PostgresLedger(Database(settings.database_url.get_secret_value()))
     losses = LedgerLosses(ledger=ledger, lease=settings.lease_seconds)
     supervisor = Supervisor(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import BadSettings
-from worker.supervisor import nvml
+from worker.supervisor import nvml, smi
 from worker.supervisor.inventory import Gpu, cpu_list, near_cpus, slots
 
 EIGHT = frozenset(range(8))
@@ -141,6 +141,15 @@ def test_the_driver_tells_cards_as_sysfs_and_cuda_name_them() -> None:
 
     assert gpu == Gpu(index=0, uuid="GPU-aaaa", bus_id="0000:3b:00.0")
     assert nvml.Nvml(Driver()).memory_used("GPU-aaaa") == 7
+
+
+def test_the_drivers_tool_tells_the_same() -> None:
+    answer = "0, GPU-aaaa, 00000000:3B:00.0\n1, GPU-bbbb, 00000001:65:00.0\n"
+
+    assert [(gpu.index, gpu.uuid, gpu.bus_id) for gpu in smi.read(answer)] == [
+        (0, "GPU-aaaa", "0000:3b:00.0"),
+        (1, "GPU-bbbb", "0001:65:00.0"),
+    ]
 
 
 def test_errors_of_the_hardware_are_told_from_those_of_a_program() -> None:
