@@ -5,15 +5,15 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from envpack.node.drivers import drivers_for
+from envpack.node.drivers import TOO_OLD, Drivers, drivers_for, judged
 from envpack.pack.collect import Collected
 from envpack.pack.elf import glibc_needed
 from envpack.pack.errors import NotPackable
-from envpack.pack.inventory import packages
+from envpack.pack.inventory import environment_of, packages
 from envpack.pack.process import run
 from envpack.pack.sources import Source
 
@@ -30,16 +30,22 @@ _ELF_NAMES: Final = re.compile(r".*\.so(\.[0-9.]+)?$|(.*/)?bin/[^/]+$")
 
 
 def environment_facts(collected: Collected, kept: Iterable[Source]) -> dict[str, Any]:
-    """See ``Manifest.facts``.  Raises ``NotPackable`` for a platform that is not ours."""
+    """See ``Manifest.facts``.
+
+    Raises ``NotPackable`` for a platform that is not ours, and for another CUDA or driver than the
+    spec says that it was built from.
+    """
     sources = tuple(kept)
     cuda = _cuda(sources, collected.site_packages)
     drivers = drivers_for(cuda) if cuda else None
+    asked = environment_of(collected.prefix).get("spec", {})
+    _check_cuda(asked, cuda)
     return {
         "platform": _platform(collected),
         "python": collected.python,
         "glibc": _glibc(sources),
         "cuda": cuda,
-        "minimum_driver": drivers.minimum if drivers else "",
+        "minimum_driver": _minimum_driver(asked, drivers) if drivers else "",
         "recommended_driver": drivers.recommended if drivers else "",
         "architectures": _architectures(collected.interpreter) if cuda else [],
         "packages": [
@@ -81,6 +87,32 @@ def _cuda(sources: Iterable[Source], site_packages: str) -> str:
         if name == "cuda" and isinstance(value, ast.Constant):
             return str(value.value or "")
     raise NotPackable(f"{path}: does not say which CUDA it was built with")
+
+
+def _check_cuda(asked: Mapping[str, Any], found: str) -> None:
+    """``asked``: the spec that was built; empty for an environment that others have made."""
+    wanted = asked.get("cuda") or ""
+    if asked and wanted != found:
+        name = f"spec {asked['name']}, variant {asked['variant']}"
+        raise NotPackable(
+            f"{name}: asks for {_spelt(wanted)}, and torch is built for {_spelt(found)}: pip takes"
+            " the newest build of all indexes; name the one that is meant, and lock it again"
+        )
+
+
+def _spelt(cuda: str) -> str:
+    return f"CUDA {cuda}" if cuda else "the CPU"
+
+
+def _minimum_driver(asked: Mapping[str, Any], drivers: Drivers) -> str:
+    """What the spec asks for, which may be more than the toolkit does."""
+    wanted = str(asked.get("minimum_driver") or drivers.minimum)
+    if judged(wanted, drivers.minimum, drivers.minimum) == TOO_OLD:
+        raise NotPackable(
+            f"spec {asked['name']}, variant {asked['variant']}: minimum_driver {wanted} does not"
+            f" start CUDA {drivers.cuda}, which needs {drivers.minimum}"
+        )
+    return wanted
 
 
 def _assignment(statement: ast.stmt) -> tuple[str, ast.expr | None]:
