@@ -64,6 +64,18 @@ class Ended:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a queued job stands, if no other comes: by priority and fairly between tenants."""
+
+    #: Jobs of its queue that start before it, not counting those that wait for their
+    #: ``not_before``; ``POSITION_LIMIT`` means so many or more.
+    before: int
+    #: An estimate from recent jobs; ``None`` where nothing is known, no worker lives, it waits for
+    #: its own ``not_before``, or the limit is reached.
+    starts_in: timedelta | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JobFilter:
     """Which jobs to list; ``before`` pages back from an id."""
 
@@ -128,12 +140,8 @@ class Ledger(Protocol):
         For reports: it reads the whole table of attempts.
         """
 
-    def position(self, job_id: JobId) -> int | None:
-        """How many jobs of its queue stand before a queued job, else ``None``.
-
-        Those that wait for their ``not_before`` stand before nobody; ``POSITION_LIMIT`` means
-        so many or more.
-        """
+    def place(self, job_id: JobId) -> Place | None:
+        """Where a queued job stands in its line, else ``None``.  Raises ``JobNotFound``."""
 
     def touch_inputs(self, tenant: str, digests: Sequence[str]) -> set[str]:
         """Which of these inputs are stored; marks them used, so that no sweep takes them."""

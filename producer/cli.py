@@ -10,7 +10,7 @@ from typing import Unpack
 
 import click
 
-from jobs.ledger import JobFilter
+from jobs.ledger import JobFilter, Place
 from jobs.states import JobState
 from producer import (
     exits,
@@ -28,7 +28,9 @@ from producer import (
 from producer.app import App, stdin, stdout, who
 from producer.client import Client
 from producer.commands import Commands, quieten
+from producer.durations import brief
 from producer.entries import Entry, asked, entry_of, job_id, spelled
+from producer.views import starts_in
 
 
 @click.group(
@@ -336,13 +338,21 @@ def _follow(
 
 
 def _place_in_line(client: Client, entry: Entry) -> Mapping[str, str]:
-    before = client.position(job_id(entry.name))
-    if before is None:
+    place = client.place(job_id(entry.name))
+    if place is None:
         return {}
     return {
-        "in its queue": f"{before:,} before it",
+        "in its queue": f"{place.before:,} before it",
+        "starts": _start(place),
         "note": following.unserved(client, [entry]),
     }
+
+
+def _start(place: Place) -> str:
+    seconds = starts_in(place)
+    if seconds is None:
+        return ""
+    return f"in about {brief(timedelta(seconds=seconds))}" if seconds else "now"
 
 
 def _show_link(app: App, client: Client, entry: Entry) -> None:

@@ -14,7 +14,7 @@ from jobs.artifacts import ArtifactStore
 from jobs.checks import check_instruction
 from jobs.dispatch import Dispatcher
 from jobs.errors import InvalidRequest, JobNotFound, JobsError, NoResult, Timeout
-from jobs.ledger import JobFilter, Ledger, Move, Submitted
+from jobs.ledger import JobFilter, Ledger, Move, Place, Submitted
 from jobs.model import (
     DEFAULT_MODEL,
     DEFAULT_TENANT,
@@ -216,9 +216,9 @@ class Client:
         """Raises ``JobNotFound``."""
         return self.ledger.get(job_id)
 
-    def position(self, job_id: JobId) -> int | None:
-        """How many queued jobs stand before a queued one, else ``None``."""
-        return self.ledger.position(job_id)
+    def place(self, job_id: JobId) -> Place | None:
+        """How many jobs start before a queued one, and when it will; ``None`` for another."""
+        return self.ledger.place(job_id)
 
     def unserved(self, jobs: Iterable[Job]) -> builtins.list[Job]:
         """Those that are queued where no worker lives to take them: they wait for one."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from jobs.errors import JobsError
+from jobs.ledger import Place
 from jobs.model import Job
 
 
@@ -38,6 +39,13 @@ def job_json(job: Job) -> dict[str, Any]:
         "replay_of": str(job.replay_of) if job.replay_of else None,
         **_instants(job),
     }
+
+
+def starts_in(place: Place | None) -> int | None:
+    """Seconds, to two digits: an estimate, which changes only as it matters."""
+    if place is None or place.starts_in is None:
+        return None
+    return int(float(f"{place.starts_in.total_seconds():.2g}"))
 
 
 def error_json(error: JobsError, **more: str) -> dict[str, Any]:

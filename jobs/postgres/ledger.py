@@ -24,7 +24,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from jobs.errors import JobNotFound, JobsError
-from jobs.ledger import LEASE, POSITION_LIMIT, Ended, JobFilter, Move, Submitted
+from jobs.estimates import place_of
+from jobs.ledger import LEASE, POSITION_LIMIT, Ended, JobFilter, Move, Place, Submitted
 from jobs.model import (
     Failure,
     Holding,
@@ -43,6 +44,7 @@ from jobs.postgres.ended import ended
 from jobs.postgres.inputs import touch
 from jobs.postgres.losses import lose_worker
 from jobs.postgres.offers import Models, live_workers
+from jobs.postgres.paces import Paces
 from jobs.postgres.places import standing_before
 from jobs.postgres.replay import replay
 from jobs.postgres.rows import job_of
@@ -62,6 +64,7 @@ class PostgresLedger:
         self.database = database
         self._models = Models()
         self._served = Served()
+        self._paces = Paces()
 
     # ---- what a producer asks
 
@@ -142,7 +145,7 @@ class PostgresLedger:
         with self.database.connect() as connection:
             return ended(connection, within, limit)
 
-    def position(self, job_id: JobId) -> int | None:
+    def place(self, job_id: JobId) -> Place | None:
         mine = self.get(job_id)
         if mine.state is not JobState.QUEUED:
             return None
@@ -150,7 +153,9 @@ class PostgresLedger:
             mine.queue, mine.tenant, int(mine.priority), mine.id, limit=POSITION_LIMIT
         )
         with self.database.connect() as connection:
-            return int(connection.execute(statement).scalar_one())
+            ahead = {profile: count for profile, count in connection.execute(statement)}  # noqa: C416
+            pace = self._paces.of(connection, mine.queue)
+        return place_of(mine, ahead, pace)
 
     def touch_inputs(self, tenant: str, digests: Sequence[str]) -> set[str]:
         with self.database.connect() as connection:

@@ -1,7 +1,8 @@
-"""How many jobs start before a queued one."""
+"""Which jobs start before a queued one."""
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Integer, Select, Uuid, case, cast, func, literal, or_, select, true
@@ -12,9 +13,9 @@ from jobs.postgres.tables import job
 
 def standing_before(
     queue: str, tenant: str, priority: int, job_id: UUID, *, limit: int
-) -> Select[int]:
-    """Counted up to ``limit``: all of a higher priority, and of its own as many of each tenant
-    as have a turn before it.
+) -> Select[Any]:
+    """(profile, jobs), counted up to ``limit``: all of a higher priority, and of its own as many
+    of each tenant as have a turn before it.  A line's profile is that of its first job.
 
     ``turns`` is the number of jobs in a line whose turn comes no later than this job's: as many as
     stand before it in its own line and one, with more where its tenant has more on the cards,
@@ -42,13 +43,18 @@ def standing_before(
         (lines.c.priority > priority, limit),
         else_=func.greatest(func.least(turns, limit), 0),
     )
+    profile = select(job.c.profile).where(in_line_of(lines, queue)).order_by(job.c.id).limit(1)
     upto = (
         select(
-            lines.c.priority, lines.c.tenant, cast(func.greatest(most, 0), Integer).label("most")
+            lines.c.priority,
+            lines.c.tenant,
+            profile.scalar_subquery().label("profile"),
+            cast(most, Integer).label("most"),
         )
         .select_from(lines.outerjoin(busy, busy.c.tenant == lines.c.tenant))
         .where(lines.c.priority >= priority)
-        .subquery("upto")
+        .cte("upto")
+        .prefix_with("MATERIALIZED")  # or the profile is looked up for each row of its line
     )
     line = (
         select(job.c.id, func.row_number().over(order_by=job.c.id).label("turn"))
@@ -58,10 +64,10 @@ def standing_before(
         .lateral("line")
     )
     found = (
-        select(literal(1))
+        select(upto.c.profile)
         .select_from(upto.join(line, true()))
         .where(or_(upto.c.priority > priority, line.c.turn < upto.c.most, line.c.id < mine))
         .limit(limit)
         .subquery()
     )
-    return select(func.count(literal(1))).select_from(found)
+    return select(found.c.profile, func.count(literal(1))).group_by(found.c.profile)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -34,6 +34,7 @@ from jobs.model import (
 from jobs.states import JobState
 from jobs.testing.memory_endings import give_up, lose, lose_beside, ran_out
 from jobs.testing.memory_inputs import MemoryInputs
+from jobs.testing.memory_places import MemoryPlaces
 from jobs.testing.memory_retention import MemoryRetention
 from jobs.testing.memory_rows import QUEUED, REQUEUED, RUNNING, AttemptRecord, Row, in_turn, utc_now
 from jobs.testing.memory_workers import MemoryWorkers
@@ -42,7 +43,7 @@ from jobs.turns import Served
 SUBMITTER: Final = "producer"
 
 
-class MemoryLedger(MemoryInputs, MemoryRetention):
+class MemoryLedger(MemoryPlaces, MemoryInputs, MemoryRetention):
     """Thread-safe by one lock; also a ``Retention``.  ``now`` decides ownership."""
 
     def __init__(self, now: Callable[[], datetime] = utc_now) -> None:
@@ -156,19 +157,6 @@ class MemoryLedger(MemoryInputs, MemoryRetention):
             found = [pair for row in self._rows.values() for pair in row.ended(since)]
         found.sort(key=lambda pair: pair[0], reverse=True)
         return [one for _, one in found[:limit]]
-
-    def position(self, job_id: JobId) -> int | None:
-        with self._lock:
-            mine = self._row(job_id).job
-            if mine.state is not QUEUED:
-                return None
-            waiting = in_turn(
-                self._in_queue(mine.queue),
-                lambda row: (
-                    row.job.state is QUEUED and (row.job.not_before is None or row.job.id == job_id)
-                ),
-            )
-            return [row.job.id for row in waiting].index(job_id)
 
     def models(self) -> Sequence[ServedModel]:
         with self._lock:
@@ -377,9 +365,6 @@ class MemoryLedger(MemoryInputs, MemoryRetention):
             if job_id not in self._rows:
                 raise JobNotFound(f"no job {job_id}")
             return self._rows[job_id]
-
-    def _in_queue(self, queue: str) -> Iterator[Row]:
-        return (row for row in self._rows.values() if row.job.queue == queue)
 
     def _held(self, lease: Lease) -> Row:
         """The fence: every write of an attempt goes through here."""

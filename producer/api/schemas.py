@@ -68,6 +68,7 @@ SUCCEEDED: Final[dict[str, Any]] = {
     "expires_at": None,
     "result_deleted_at": None,
     "queue_position": None,
+    "starts_in": None,
     "waits_for_worker": False,
     "links": LINKS,
 }
@@ -157,6 +158,9 @@ class EditView(ListedEdit):
     model_config = ConfigDict(json_schema_extra={"examples": [SUCCEEDED]})
 
     queue_position: int | None = Field(description="Jobs before it; null unless queued.")
+    starts_in: int | None = Field(
+        description="Seconds until it starts, estimated from recent jobs; null if nothing is known."
+    )
     waits_for_worker: bool = Field(description="Queued, and no worker lives to take it.")
     result: LinkedResult | None
 

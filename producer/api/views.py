@@ -13,7 +13,7 @@ from jobs.ledger import JobFilter
 from jobs.model import Job, canonical_digest
 from jobs.states import JobState
 from producer.client import LINK_FOR, Client
-from producer.views import job_json
+from producer.views import job_json, starts_in
 
 #: Seconds until it is worth asking again.
 RETRY_AFTER: Final = {JobState.QUEUED: "2", JobState.RUNNING: "1"}
@@ -34,7 +34,9 @@ def edit_json(client: Client, job: Job, *, now: datetime) -> dict[str, Any]:
     """With the place in the queue, and a link to the result that is good for a while."""
     body = listed_json(job)
     queued = job.state is JobState.QUEUED
-    body["queue_position"] = client.position(job.id) if queued else None
+    place = client.place(job.id) if queued else None
+    body["queue_position"] = place.before if place else None
+    body["starts_in"] = starts_in(place)
     body["waits_for_worker"] = bool(queued and client.unserved([job]))
     if job.result is not None and job.result_deleted_at is not None:
         body["result"] |= {"url": None, "url_expires_at": None}

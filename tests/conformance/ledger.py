@@ -16,6 +16,7 @@ from tests.conformance.ledger_keys import KeyConformance
 from tests.conformance.ledger_losses import LossConformance
 from tests.conformance.ledger_models import ModelConformance
 from tests.conformance.ledger_order import OrderConformance
+from tests.conformance.ledger_places import PlaceConformance
 from tests.conformance.ledger_questions import QuestionConformance
 from tests.conformance.ledger_records import RecordConformance
 from tests.conformance.ledger_renewal import RenewalConformance
@@ -35,6 +36,7 @@ class LedgerConformance(
     CancelConformance,
     OrderConformance,
     ModelConformance,
+    PlaceConformance,
     QuestionConformance,
     RecordConformance,
     ReplayConformance,

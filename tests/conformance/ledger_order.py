@@ -16,6 +16,7 @@ from tests.conformance.scenes import (
     LetPass,
     all_submitted,
     at_once,
+    before,
     claimed,
     completed,
     failure,
@@ -264,12 +265,12 @@ class OrderConformance:
     ) -> None:
         retried = backing_off(ledger)
         later = submitted(ledger, new("make it blue"))
-        meanwhile = ledger.position(later.id)
+        meanwhile = before(ledger, later.id)
         let_pass(2 * MINUTE)
         awake = ledger.wake(QUEUE)
 
         assert meanwhile == 0
-        assert (awake, ledger.position(later.id), ledger.position(retried)) == (1, 1, 0)
+        assert (awake, before(ledger, later.id), before(ledger, retried)) == (1, 1, 0)
         assert ledger.get(retried).not_before is None
 
     def test_only_a_pause_that_has_ended_is_ended(self, ledger: Ledger, let_pass: LetPass) -> None:

@@ -19,6 +19,7 @@ from tests.conformance.scenes import (
     LetPass,
     all_submitted,
     asked,
+    before,
     claimed,
     completed,
     failed,
@@ -103,7 +104,7 @@ class QuestionConformance:
         urgent = submitted(ledger, new("now", priority=Priority.INTERACTIVE)).id
         bulk = submitted(ledger, new("some day", priority=Priority.BULK)).id
 
-        places = [ledger.position(job_id) for job_id in (*ids, urgent, bulk)]
+        places = [before(ledger, job_id) for job_id in (*ids, urgent, bulk)]
 
         assert places == [1, 2, 3, 0, 4]
 
@@ -111,11 +112,11 @@ class QuestionConformance:
         ids = all_submitted(ledger, several(2))
         ledger.claim(ids[0], WORKER)
 
-        assert [ledger.position(job_id) for job_id in ids] == [None, 0]
+        assert [before(ledger, job_id) for job_id in ids] == [None, 0]
 
     def test_an_unknown_job_has_no_place(self, ledger: Ledger) -> None:
         with pytest.raises(JobNotFound):
-            ledger.position(UNKNOWN)
+            ledger.place(UNKNOWN)
 
     def test_an_input_that_the_bucket_lost_is_to_be_sent_again(self, ledger: Ledger) -> None:
         for tenant in ("a", "b"):

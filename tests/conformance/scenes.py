@@ -111,6 +111,12 @@ def submitted(ledger: Ledger, one: NewJob | None = None) -> Job:
     return accepted(ledger, one or new()).job
 
 
+def before(ledger: Ledger, job_id: JobId) -> int | None:
+    """How many jobs start before a queued one."""
+    place = ledger.place(job_id)
+    return place.before if place else None
+
+
 def all_submitted(ledger: Ledger, many: Iterable[NewJob]) -> list[JobId]:
     found = ledger.submit(list(many))
     return [one.job.id for one in found if isinstance(one, Submitted)]
@@ -147,8 +153,8 @@ def result(lease: Lease, name: str = "picture") -> Result:
     )
 
 
-def completed(ledger: Ledger, lease: Lease) -> Job:
-    return ledger.complete(lease, result(lease), timings=TIMINGS)
+def completed(ledger: Ledger, lease: Lease, **timings: float) -> Job:
+    return ledger.complete(lease, result(lease), timings=timings or TIMINGS)
 
 
 def suspect(ledger: Ledger, one: NewJob) -> Job:

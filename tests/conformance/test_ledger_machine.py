@@ -212,7 +212,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(job=jobs)
     def ask(self, job: int) -> None:
-        self.act(lambda world: world.position(job))
+        self.act(lambda world: world.place(job))
         self.act(lambda world: world.counts(JobFilter(tenant="a")))
         self.act(lambda world: world.standing(SPAN))
         self.act(lambda world: world.queues())

@@ -56,8 +56,8 @@ class World:
         (found,) = self.ledger.replay([self.ids[job]], who=who)
         return self._outcome(found)
 
-    def position(self, job: int) -> int | None:
-        return self.ledger.position(self.ids[job])
+    def place(self, job: int) -> object:
+        return self.ledger.place(self.ids[job])
 
     def counts(self, where: JobFilter) -> object:
         return self.ledger.counts(where)

@@ -36,7 +36,7 @@ def test_an_empty_database_becomes_a_ledger(bare: Database) -> None:
     ledger = PostgresLedger(bare)
     ledger.register(WORKER)
 
-    assert revision == "0003"
+    assert revision == "0004"
     assert submitted(ledger).attempt == 0
 
 
@@ -46,12 +46,12 @@ def test_migrating_again_changes_nothing(bare: Database) -> None:
     ledger.register(WORKER)
     job = submitted(ledger)
 
-    assert migrate(bare) == "0003"
+    assert migrate(bare) == "0004"
     assert ledger.get(job.id) == job
 
 
 def test_two_may_migrate_at_once(bare: Database) -> None:
-    assert at_once([partial(migrate, bare)] * 2) == ["0003", "0003"]
+    assert at_once([partial(migrate, bare)] * 2) == ["0004", "0004"]
 
 
 def test_a_migration_leaves_no_limits_behind(bare: Database) -> None:
@@ -83,7 +83,7 @@ def test_another_revision_is_refused(bare: Database, other: str) -> None:
     migrate(bare)
     stamp(bare, other)
 
-    with pytest.raises(SchemaMismatch, match=rf"schema {other}.*needs 0003.*packshot init"):
+    with pytest.raises(SchemaMismatch, match=rf"schema {other}.*needs 0004.*packshot init"):
         check_schema(bare)
 
 
@@ -112,7 +112,7 @@ def test_a_ledger_with_rows_is_brought_up_to_date(bare: Database) -> None:
     migrate(bare, to="0001")
     with bare.connect() as connection:
         connection.execute(text(OLD_ROWS))
-    assert migrate(bare) == "0003"
+    assert migrate(bare) == "0004"
     ledger = PostgresLedger(bare)
     ledger.register(WORKER)
 

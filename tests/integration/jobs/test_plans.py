@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 from benchmarks.queued import MODEL, STRANDED, TENANTS, WORKER, fill, last_job
-from jobs.ledger import POSITION_LIMIT, JobFilter
+from jobs.ledger import POSITION_LIMIT, JobFilter, Place
 from jobs.model import JobId
 from jobs.postgres.attempts import CLAIMANTS
 from jobs.postgres.connection import Database
@@ -111,12 +111,11 @@ def test_a_tenant_s_jobs_are_counted_in_an_index(long_queue: PostgresLedger) -> 
 
 def test_a_place_in_the_line_is_counted_up_to_its_limit(long_queue: PostgresLedger) -> None:
     job_id = last(long_queue)
-    plans = plans_of(long_queue.database, lambda: long_queue.position(job_id))
+    plans = plans_of(long_queue.database, lambda: long_queue.place(job_id))
 
-    assert long_queue.position(job_id) == POSITION_LIMIT
-    assert (
-        sum(plan.rows for plan in plans) <= 2 * POSITION_LIMIT + FEW
-    )  # its own line is read twice
+    assert long_queue.place(job_id) == Place(before=POSITION_LIMIT, starts_in=None)
+    own = QUEUED // LINES  # its own line is counted before the others
+    assert sum(plan.rows for plan in plans) <= POSITION_LIMIT + own + 2 * FEW
 
 
 def test_jobs_that_back_off_are_not_in_the_way(long_queue: PostgresLedger) -> None:

@@ -9,6 +9,7 @@ from jobs.testing import MemoryArtifacts, MemoryLedger
 from producer.api.views import answer
 from producer.client import LINK_FOR, Client
 from producer.views import job_json
+from tests.conformance.scenes import completed
 from tests.services import eventually
 from tests.unit.producer.api.scenes import WORKER, Downstream, Hand
 
@@ -19,7 +20,7 @@ def test_a_job_has_the_words_of_the_command_line(api: Downstream, memory: Memory
     words = job_json(memory.get(JobId(UUID(job_id))))
 
     assert {name: body[name] for name in words} == words
-    assert set(body) - set(words) == {"queue_position", "waits_for_worker", "links"}
+    assert set(body) - set(words) == {*("queue_position", "starts_in", "waits_for_worker", "links")}
 
 
 def test_a_listed_job_has_the_words_of_the_command_line(
@@ -39,6 +40,20 @@ def test_a_queued_job_tells_its_place(api: Downstream) -> None:
     second = api.submit(instruction="make it blue")
 
     assert api.get(f"/v1/edits/{second}").json()["queue_position"] == 1
+
+
+def test_a_queued_job_tells_when_it_will_start(api: Downstream, memory: MemoryLedger) -> None:
+    for seconds in (10.0, 14.0):
+        lease = memory.claim(JobId(UUID(api.submit(instruction=f"{seconds}"))), WORKER)
+        assert lease is not None
+        completed(memory, lease, card=seconds)
+    first = api.submit(instruction="first")
+    on_a_free_card = api.get(f"/v1/edits/{first}").json()["starts_in"]
+    memory.claim(JobId(UUID(first)), WORKER)
+    second = api.submit(instruction="second")
+
+    assert on_a_free_card == 0
+    assert api.get(f"/v1/edits/{second}").json()["starts_in"] == 12
 
 
 def test_a_queued_job_tells_whether_somebody_may_take_it(
