@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from worker.engine.bench.sizes import FULL
+from worker.engine.diffusers.placement import GIB
 from worker.engine.diffusers.repairs import drop_head
 
 BF16 = 2  # bytes
@@ -26,3 +33,39 @@ def full_parts() -> dict[str, torch.nn.Module]:
         }
     drop_head(parts["text_encoder"])
     return parts
+
+
+def peak_gib(compute: Callable[[], object]) -> float:
+    """The most that the tensors made by ``compute`` hold at once; of fake ones as well."""
+    made = _Made()
+    with made:
+        compute()
+    return made.peak / GIB
+
+
+class _Made(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = self._now = 0
+        self._alive: set[int] = set()
+
+    def __torch_dispatch__(self, function: Any, *call: Any) -> Any:  # noqa: ANN401
+        _types, arguments, choices = call
+        result = function(*arguments, **(choices or {}))
+        for one in tree_leaves(result):
+            if isinstance(one, torch.Tensor):
+                self._note(one.untyped_storage())
+        return result
+
+    def _note(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata  # noqa: SLF001 - what tells storages apart
+        if key in self._alive:
+            return
+        self._alive.add(key)
+        self._now += storage.nbytes()
+        self.peak = max(self.peak, self._now)
+        weakref.finalize(storage, self._forget, key, storage.nbytes())
+
+    def _forget(self, key: int, size: int) -> None:
+        self._alive.discard(key)
+        self._now -= size

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKLQwenImage
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from tests.engine.full_sizes import BF16, full_parts
+from tests.engine.full_sizes import BF16, full_parts, peak_gib
 from worker.engine.bench.session import HOST_GIB
+from worker.engine.bench.sizes import FULL
 from worker.engine.diffusers import placing
+from worker.engine.diffusers.exact import flatten_vae
 from worker.engine.diffusers.placement import GIB, Placement
 
 pytestmark = pytest.mark.engine
@@ -63,6 +68,32 @@ def test_the_host_memory_that_is_asked_for_holds_the_locked_weights() -> None:
     assert locked == pytest.approx(87.6, abs=0.1)
     assert locked + max(sizes) / GIB < HOST_GIB[Placement.GROUP_OFFLOAD]
     assert sum(sizes) / GIB < HOST_GIB[Placement.MODEL_OFFLOAD]
+
+
+def test_only_parts_whose_forward_runs_are_streamed(card: SimpleNamespace) -> None:
+    """The library would note each layer of the VAE at each edit, for as long as it lives."""
+    parts = {name: torch.nn.Linear(2, 2) for name in ("text_encoder", "transformer", "vae")}
+
+    placing.place(of_parts(**parts), Placement.GROUP_OFFLOAD, "cuda")
+
+    streamed = {name: card.streamed[part] for name, part in parts.items()}
+    assert streamed == {"text_encoder": True, "transformer": True, "vae": False}
+
+
+@torch.no_grad()
+def test_the_largest_picture_is_decoded_in_the_least_memory() -> None:
+    """Its tensors in float32: twice bfloat16's, which leaves as much for what cuDNN works in."""
+    row = FULL.row
+    side = math.isqrt(row.max_area)
+    with FakeTensorMode():
+        vae: Any = AutoencoderKLQwenImage(**FULL.vae).eval()
+        latents = torch.zeros(1, 16, 1, side // 8, side // 8)
+        plain = peak_gib(lambda: vae.decode(latents))
+        flatten_vae(vae)
+        flat = peak_gib(lambda: vae.decode(latents))
+
+    assert flat < plain / 2
+    assert flat < (row.needs.group_offload or 0.0)
 
 
 def test_a_minute_of_locking_gives_signs_of_life(card: SimpleNamespace) -> None:

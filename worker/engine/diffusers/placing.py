@@ -19,6 +19,9 @@ from worker.engine.diffusers.placement import GIB, Placement
 
 #: The layers of a transformer that repeat: one of them at a time is on the card.
 BLOCKS: Final = "transformer"
+#: The library learns the order of layers, to copy ahead, while a part's ``forward`` runs.  The VAE
+#: has its ``encode`` and ``decode`` called: the list would grow for ever, and nothing come of it.
+UNSTREAMED: Final = "vae"
 
 
 def free_gib(device: str) -> float | None:
@@ -82,10 +85,10 @@ def _unhook(pipeline: Any) -> None:  # noqa: ANN401
 
 def _offload_groups(pipeline: Any, device: torch.device, tell: Callable[[], None]) -> None:  # noqa: ANN401
     """The transformer block by block, the rest layer by layer; copies overlap with work."""
-    on_gpu = device.type == "cuda"
     for name, part in _modules(pipeline).items():
         by_block = name == BLOCKS
-        if on_gpu:
+        streamed = device.type == "cuda" and name != UNSTREAMED
+        if streamed:
             _lock(part, tell)
         apply_group_offloading(
             part,
@@ -93,8 +96,8 @@ def _offload_groups(pipeline: Any, device: torch.device, tell: Callable[[], None
             offload_device=torch.device("cpu"),
             offload_type="block_level" if by_block else "leaf_level",
             num_blocks_per_group=1 if by_block else None,
-            use_stream=on_gpu,
-            record_stream=on_gpu,
+            use_stream=streamed,
+            record_stream=streamed,
         )
 
 
