@@ -33,10 +33,10 @@ Changed = dict[str, "tuple[str, int]"]
 
 
 class Extraction:
-    """Of one layer into ``tree``, a folder that holds nothing yet."""
+    """Of one layer into ``tree``, a folder that holds nothing yet and will stand at ``place``."""
 
-    def __init__(self, manifest: Manifest, tree: Path) -> None:
-        self._manifest, self._tree = manifest, tree
+    def __init__(self, manifest: Manifest, tree: Path, place: Path) -> None:
+        self._manifest, self._tree, self._place = manifest, tree, place
         self._files = {record.path: record for record in manifest.files}
         self._links = {record.path: record.target for record in manifest.links}
         self.changed: Changed = {}
@@ -128,7 +128,7 @@ class Extraction:
     def _write_fixed(self, record: FileRecord, data: bytes) -> None:
         """In memory and at once: a file on disk is never half fixed."""
         _check(record, sha256(data).hexdigest())
-        content = prefix.fixed(record, data, self._tree)
+        content = prefix.fixed(record, data, self._place)
         if content != data:
             self.changed[record.path] = (sha256(content).hexdigest(), len(content))
         with os.fdopen(self._created(record), "wb", 0) as file:

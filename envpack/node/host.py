@@ -62,6 +62,10 @@ class Host:
         """By its real path, also where ``<root>/<kind>`` is a link to another disk."""
         return Path(os.path.realpath(self.root / kind)) / digest
 
+    def draft(self, kind: str, digest: str) -> Path:
+        """Beside a layer's place: where it is written."""
+        return self.layer(kind, f".{digest}")
+
     def manifest_path(self, kind: str, digest: str) -> Path:
         return self.root / kind / f"{digest}.json"
 

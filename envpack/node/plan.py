@@ -6,15 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from envpack.node import compression, fetch, suitable, weights
+from envpack.node import compression, fetch, repair, suitable, weights
 from envpack.node.errors import NotThere, NotTrusted, Unsuitable
 from envpack.node.host import Host
-from envpack.node.model import Archive, LayerDocument, Manifest, Release
+from envpack.node.model import LAYERS, Archive, LayerDocument, Manifest, Release
 from envpack.node.suitable import Need
 from envpack.node.trust import Trusted
-
-#: Layers that come as an archive.
-TREES = ("env", "app")
 
 
 @dataclass(frozen=True)
@@ -51,15 +48,16 @@ def made(host: Host, trusted: Trusted, release: Release, wishes: Wishes) -> Plan
 
     Raises ``NotTrusted``, ``NotThere``, ``Unreachable`` or ``Unsuitable``.
     """
-    folder = weights.place(host, release.model, wishes.model_to)
-    trees = [
-        _tree(host, trusted, kind, getattr(release, kind))
-        for kind in TREES
-        if not _is_complete(host, kind, getattr(release, kind))
+    broken = repair.broken(host, release) if wishes.again else frozenset()
+    lacks = [
+        kind
+        for kind in LAYERS
+        if kind in broken or not _is_complete(host, kind, getattr(release, kind))
     ]
-    lacks_model = not _is_complete(host, "model", release.model)
-    model = weights.lacking(trusted, release.model, folder) if lacks_model else None
-    return Plan(tuple(trees), model)
+    folder = weights.place(host, release.model, wishes.model_to)
+    model = weights.lacking(trusted, release.model, folder) if "model" in lacks else None
+    trees = [kind for kind in lacks if kind != "model"]
+    return Plan(tuple(_tree(host, trusted, kind, getattr(release, kind)) for kind in trees), model)
 
 
 def check(host: Host, trusted: Trusted, plan: Plan) -> None:

@@ -60,8 +60,21 @@ def prune(host: Host, *, keep: int, dry_run: bool = False) -> Pruned:
 
 
 def is_used(host: Host, kind: str, digest: str) -> bool:
-    """Whether a live process uses a layer."""
-    return _Used(host, _living()[0]).layer(kind, digest)
+    """Whether a live process uses a layer, or holds the lock of a release that names it."""
+    naming = [name for name, one in host.releases().items() if getattr(one, kind) == digest]
+    return _Used(host, _living()[0]).layer(kind, digest) or any(
+        is_locked(host.release_folder(name)) for name in naming
+    )
+
+
+def is_locked(release: Path) -> bool:
+    """Whether a program that was started from a release's folder lives."""
+    with (release / "release.json").open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _check_readable(host: Host, named: Container[str | None]) -> None:
@@ -99,7 +112,7 @@ class _Used:
 
     def release(self, digest: str) -> bool:
         # Its programs have the digest in their environment (PACKSHOT_RELEASE).
-        return self._seen(digest) or _is_locked(self._host.release_folder(digest) / "release.json")
+        return self._seen(digest) or is_locked(self._host.release_folder(digest))
 
     def layer(self, kind: str, digest: str) -> bool:
         return self._seen(str(self._host.layer(kind, digest)))
@@ -128,12 +141,3 @@ def _said_by(process: Path) -> Iterator[str]:
     for name in ("cwd", "exe"):
         with contextlib.suppress(FileNotFoundError):  # a kernel's thread has none
             yield str((process / name).readlink())
-
-
-def _is_locked(path: Path) -> bool:
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False

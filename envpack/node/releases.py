@@ -6,7 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
-from envpack.node import canary, trees
+from envpack.node import canary, prune, trees
 from envpack.node.host import Host, sync_folder, write
 from envpack.node.model import LAYERS, Release
 
@@ -44,8 +44,36 @@ exec {python} -m {module} "$@"
 def write_folder(host: Host, release: Release, content: bytes, signature: bytes) -> Path:
     """Whole or not at all; one that is there already stays as it is."""
     folder = host.release_folder(release.digest)
-    if (folder / "release.json").exists():
-        return folder
+    document = folder / "release.json"
+    if not document.is_file() or document.read_bytes() != content:
+        _put(_draft(host, release, content, signature), folder)
+    return folder
+
+
+def renew_folder(host: Host, release: Release) -> None:
+    """Replaces one whose layers stand elsewhere now, unless a program that it started lives."""
+    folder = host.release_folder(release.digest)
+    content, signature = (folder / "release.json", folder / "release.json.minisig")
+    draft = _draft(host, release, content.read_bytes(), signature.read_bytes())
+    if _told(draft) == _told(folder) or prune.is_locked(folder):
+        trees.remove(draft)
+    else:
+        _put(draft, folder)
+
+
+def _put(draft: Path, folder: Path) -> None:
+    with trees.put(draft, folder):
+        sync_folder(folder.parent)
+
+
+def _told(folder: Path) -> tuple[list[str], list[bytes]]:
+    """Where a release's layers are, and what its programs start."""
+    targets = [str((folder / kind).readlink()) for kind in LAYERS]
+    return targets, [(folder / "bin" / program).read_bytes() for program in PROGRAMS]
+
+
+def _draft(host: Host, release: Release, content: bytes, signature: bytes) -> Path:
+    folder = host.release_folder(release.digest)
     draft = folder.with_name(f".{release.digest}")
     trees.remove(draft)
     (draft / "bin").mkdir(parents=True)
@@ -59,9 +87,7 @@ def write_folder(host: Host, release: Release, content: bytes, signature: bytes)
         write(draft / "bin" / program, text.encode(), 0o555)
     write(draft / "release.json.minisig", signature, 0o444)
     write(draft / "release.json", content, 0o444)
-    draft.rename(folder)
-    sync_folder(folder.parent)
-    return folder
+    return draft
 
 
 def _launcher(host: Host, release: Release, program: str, module: str) -> str:

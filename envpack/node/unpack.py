@@ -1,7 +1,7 @@
 """A release's layers onto this host: from a signed name to a tree that is complete.
 
-    documents, signatures, counter ─► does it fit here? ─► archive, sha256
-      ─► tree in its final place ─► self-check, sync ─► marked complete ─► release folder
+    documents, signatures, counter ─► does it fit here? ─► archives, sha256
+      ─► tree beside its place ─► put there, self-check, sync ─► marked complete ─► release folder
 
 Killed at any point it leaves what was complete as it was; the next run removes what is not marked
 and goes on with what was downloaded.
@@ -53,13 +53,11 @@ def unpack(host: Host, trusted: Trusted, digest: str, wishes: Wishes = USUAL) ->
     Raises ``NotTrusted``, ``Unsuitable``, ``HostileArchive``, ``NotThere`` or ``Unreachable``;
     whatever of it is raised, nothing that was complete has changed.
     """
-    start = time.monotonic()
+    start, began = time.monotonic(), time.time()
     release, content, signature = trusted.release(digest)
     # One at a time from here on: what another run completes meanwhile is never planned for.
     with host.locked(), _usual_modes():
         check_counter(host, release, allow_older=wishes.allow_older)
-        if wishes.again:
-            repair.forget_broken(host, release)
         missing = plan.made(host, trusted, release, wishes)
         leftovers.remove(host)
         plan.check(host, trusted, missing)
@@ -70,6 +68,8 @@ def unpack(host: Host, trusted: Trusted, digest: str, wishes: Wishes = USUAL) ->
         if missing.model:
             fetched += weights.complete(host, trusted, missing.model)
         releases.write_folder(host, release, content, signature)
+        if wishes.again:
+            repair.renew(host, release, missing.kinds, began)
     return Unpacked(release, missing.kinds, fetched, time.monotonic() - start)
 
 
@@ -96,18 +96,19 @@ def _unpack_layer(host: Host, trusted: Trusted, layer: plan.Tree, path: Path) ->
 
 
 def _write_layer(host: Host, layer: plan.Tree, archive: Archive, path: Path) -> None:
-    tree = host.layer(layer.kind, layer.digest)
-    tree.mkdir(parents=True)
+    tree, draft = host.layer(layer.kind, layer.digest), host.draft(layer.kind, layer.digest)
+    draft.mkdir(parents=True)
     write(host.manifest_path(layer.kind, layer.digest), spelt(layer.manifest.as_json()))
     try:
         changed = _extracted(host, layer, archive, path)
-        with _synced(tree):
-            selfcheck.check(tree, layer.manifest)
+        with trees.put(draft, tree):
+            with _synced(tree):
+                selfcheck.check(tree, layer.manifest)
+            sync_folder(tree.parent)
+            host.complete(layer.kind, layer.digest, Completion(str(tree), time.time(), changed))
     except EnvpackError:
-        trees.remove(tree)
+        trees.remove(draft)
         raise
-    sync_folder(tree.parent)
-    host.complete(layer.kind, layer.digest, Completion(str(tree), time.time(), changed))
 
 
 def _extracted(host: Host, layer: plan.Tree, archive: Archive, path: Path) -> extract.Changed:
@@ -115,7 +116,8 @@ def _extracted(host: Host, layer: plan.Tree, archive: Archive, path: Path) -> ex
     if archive.base is not None:
         manifest = host.manifest(layer.kind, archive.base)
         base = (host.placed(layer.kind, archive.base), manifest)
-    extraction = extract.Extraction(layer.manifest, host.layer(layer.kind, layer.digest))
+    places = host.draft(layer.kind, layer.digest), host.layer(layer.kind, layer.digest)
+    extraction = extract.Extraction(layer.manifest, *places)
     extraction.run(compression.sections(path, archive), base)
     return extraction.changed
 

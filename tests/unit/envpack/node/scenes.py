@@ -7,6 +7,7 @@ from pathlib import Path
 from envpack.node import depot as depots
 from envpack.node.host import Host
 from envpack.node.minisign import PublicKey
+from envpack.node.model import LayerDocument, Manifest
 from envpack.node.plan import Wishes
 from envpack.node.trust import Trusted
 from envpack.node.unpack import Unpacked, unpack
@@ -38,6 +39,17 @@ def releases(host: Host, depot: TestDepot, count: int) -> list[str]:
     for digest in made:
         unpacked(host, depot, digest)
     return made
+
+
+def sized(depot: TestDepot, kind: str, content: Content, size: int) -> str:
+    """A layer that says of itself to hold ``size`` bytes more."""
+    manifest = content.manifest(kind).as_json()
+    manifest["files"].append(["zz", "a" * 64, size, 0o644])
+    whole = Manifest.from_json(manifest)
+    depot.manifest(whole)
+    archives = () if kind == "model" else (depot.archive(b"x"),)
+    depot.document(LayerDocument(kind, whole.digest, archives))
+    return whole.digest
 
 
 def names(folder: Path) -> set[str]:

@@ -14,7 +14,7 @@ from envpack.node.activate import activate, state_of
 from envpack.node.errors import EnvpackError, HostileArchive, NotThere, NotTrusted, Unsuitable
 from envpack.node.host import Host
 from envpack.node.integrity import differing
-from envpack.node.model import LayerDocument, Manifest
+from envpack.node.model import LayerDocument
 from envpack.node.plan import Wishes
 from envpack.node.unpack import unpack
 from tests.envpack_depot import (
@@ -29,7 +29,7 @@ from tests.envpack_depot import (
     tar_of,
 )
 from tests.envpack_signer import Signer
-from tests.unit.envpack.node.scenes import trusted, unpacked, with_files
+from tests.unit.envpack.node.scenes import sized, trusted, unpacked, with_files
 
 
 def test_a_release_is_unpacked_read_only_and_knows_its_place(host: Host, depot: TestDepot) -> None:
@@ -349,17 +349,6 @@ def test_a_host_that_cannot_run_it_is_told_before_anything_is_written(
     assert written(host) == []
 
 
-def sized(depot: TestDepot, kind: str, content: Content, size: int) -> str:
-    """A layer that says of itself to hold ``size`` bytes more."""
-    manifest = content.manifest(kind).as_json()
-    manifest["files"].append(["zz", "a" * 64, size, 0o644])
-    whole = Manifest.from_json(manifest)
-    depot.manifest(whole)
-    archives = () if kind == "model" else (depot.archive(b"x"),)
-    depot.document(LayerDocument(kind, whole.digest, archives))
-    return whole.digest
-
-
 def test_space_is_asked_for_before_anything_is_written(host: Host, depot: TestDepot) -> None:
     env = sized(depot, "env", ENV, 10**15)
 
@@ -378,7 +367,7 @@ def test_space_is_asked_for_all_layers_together(
     layers = {kind: sized(depot, kind, contents[kind], most) for kind in kinds}
 
     with pytest.raises(Unsuitable, match=r"MB needed, .* free"):
-        unpacked(host, depot, depot.release(**layers))
+        unpacked(host, depot, depot.release(1, **layers))
 
     assert written(host) == []
 
@@ -429,46 +418,6 @@ def test_no_placeholder_is_left(host: Host, depot: TestDepot) -> None:
 
     for path in host.layer("env", release.env).rglob("*"):
         assert path.is_dir() or PLACEHOLDER.encode() not in path.read_bytes()
-
-
-def test_what_was_changed_is_made_again_when_asked(host: Host, depot: TestDepot) -> None:
-    release = depot.release()
-    env = unpacked(host, depot, release).release.env
-    victim = host.layer("env", env) / "lib/deep/er/data.txt"
-    victim.chmod(0o644)
-    victim.write_bytes(b"evil\n" * 1000)
-
-    assert unpacked(host, depot, release).fresh == ()
-    assert unpack(host, trusted(depot), release, Wishes(again=True)).fresh == ("env",)
-    assert differing(host, "env", env, quick=False) == []
-    assert unpack(host, trusted(depot), release, Wishes(again=True)).fresh == ()
-
-
-def test_what_a_process_uses_is_not_made_again(host: Host, depot: TestDepot) -> None:
-    release = depot.release()
-    tree = host.layer("env", unpacked(host, depot, release).release.env)
-    (tree / "lib").chmod(0o755)
-    (tree / "lib/evil.py").write_text("")
-
-    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, cwd=tree) as process:
-        with pytest.raises(Unsuitable, match="processes use it"):
-            unpack(host, trusted(depot), release, Wishes(again=True))
-        assert process.stdin is not None
-        process.stdin.close()
-    assert tree.is_dir()
-
-
-def test_a_moved_root_is_made_again_when_asked(
-    host: Host, depot: TestDepot, tmp_path: Path
-) -> None:
-    release = depot.release()
-    unpacked(host, depot, release)
-    host.root.rename(tmp_path / "moved")
-    moved = Host(tmp_path / "moved")
-
-    assert unpack(moved, trusted(depot), release, Wishes(again=True)).fresh
-    program = str(moved.release_folder(release) / "bin/packshot-worker")
-    subprocess.run([program], check=True, capture_output=True)
 
 
 def test_a_copied_root_is_refused_although_the_original_stands(
