@@ -112,6 +112,7 @@ class Loop:
     def abandon(self) -> None:
         """It takes nothing more, and ends when whatever holds it lets go."""
         self._abandoned.set()
+        self.wake()
 
     def runs_on(self, hub: Any) -> None:  # noqa: ANN401 - Kombu's hub has no types
         self._hub, self._is_woken = hub, False
@@ -125,6 +126,7 @@ class Loop:
     def _awake(self) -> None:
         """Whatever the loop does, it then asks ``may_take``."""
         self._is_woken = False
+        self.leave_if_abandoned()
 
     def may_take(self) -> bool:
         received = len(state.reserved_requests)

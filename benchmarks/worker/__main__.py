@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +16,7 @@ from benchmarks.worker import naive
 from benchmarks.worker.card import wait
 from benchmarks.worker.far import away
 from benchmarks.worker.growth import measure
-from benchmarks.worker.scenes import WARM, Card, Scene, ours
+from benchmarks.worker.scenes import READY, WARM, Card, Scene, ours
 from benchmarks.worker.waits import attempts, longest_wait_beside_free_card
 from jobs.model import OutputFormat
 
@@ -98,8 +99,10 @@ def naive_backlog(scene: Scene, asked: Asked) -> Mapping[str, Figure]:
         naive.edit.delay(source, OutputFormat.PNG.value, number)
 
     def until_done() -> None:
-        prefix = "naive/"
-        while sum(1 for _ in scene.services.artifacts.keys(prefix)) < jobs:
+        deadline = time.monotonic() + READY + 5 * asked.seconds
+        while (done := sum(1 for _ in scene.services.artifacts.keys("naive/"))) < jobs:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"the naive worker has done {done} of {jobs} jobs")
             wait(0.2)
 
     options = ["--pool", "solo", "--loglevel", "ERROR"]

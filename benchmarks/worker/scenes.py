@@ -124,7 +124,13 @@ class Scene:
             return [Card.read(record) for record in records]
 
     def until_finished(self, wanted: int) -> None:
-        while self.finished() < wanted:
+        """Raises ``SystemExit`` if nothing has finished for a while."""
+        done, since = -1, time.monotonic()
+        while (now := self.finished()) < wanted:
+            if now > done:
+                done, since = now, time.monotonic()
+            elif time.monotonic() - since > READY:
+                raise SystemExit(f"no job finished for {READY:.0f} s; {wanted - now} are left")
             wait(0.2)
 
     def until_alive(self, workers: int) -> list[UUID]:
