@@ -385,3 +385,22 @@ def test_a_wheel_beside_the_repository_is_found(
     found = __import__("carried_one")
     assert found.ANSWER == 42
     assert str(tmp_path) in sys.path[-1]  # what the machine has comes first
+
+
+@pytest.mark.parametrize(
+    ("tags", "fits"),
+    [
+        ("py3-none-any", True),
+        ("cp310-abi3-manylinux_2_24_x86_64.manylinux_2_28_x86_64", True),  # torchao's
+        ("cp27-cp27mu-manylinux1_x86_64", False),
+        ("cp310-abi3-win_amd64", False),
+    ],
+)
+def test_a_wheel_is_taken_if_it_fits_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tags: str, *, fits: bool
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with zipfile.ZipFile(tmp_path / f"carried_two-1.0-{tags}.whl", "w") as wheel:
+        wheel.writestr("carried_two.py", "")
+
+    assert bool(add_carried(tmp_path, tmp_path / "site")) == fits

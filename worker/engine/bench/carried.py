@@ -1,7 +1,7 @@
 """Packages that came along as wheels, for a machine without network that lacks them.
 
-Wheels of pure Python only, unpacked side by side: nothing is compiled, installed or changed,
-and what the machine has comes first.
+Unpacked side by side: nothing is compiled, installed or changed, and what the machine has comes
+first.  A wheel for another Python or another kind of machine is left where it is.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def missing() -> tuple[str, ...]:
 
 
 def add_carried(wheels: Path = WHEELS, unpacked: Path = UNPACKED) -> tuple[str, ...]:
-    """Unpack every wheel that was not yet, put them on the path, and say which they are."""
+    """Unpack every wheel that was not yet and fits, put them on the path, say which they are."""
     names = []
-    for wheel in sorted(wheels.glob("*-none-any.whl")):
+    for wheel in filter(_fits, sorted(wheels.glob("*.whl"))):
         place = unpacked / wheel.stem
         if not place.is_dir():
             draft = place.with_suffix(".draft")
@@ -35,3 +35,14 @@ def add_carried(wheels: Path = WHEELS, unpacked: Path = UNPACKED) -> tuple[str, 
         names.append(wheel.stem)
     importlib.invalidate_caches()
     return tuple(names)
+
+
+def _fits(wheel: Path) -> bool:
+    """Whether this Python on this machine can import what is in it."""
+    if wheel.name.endswith("-none-any.whl"):
+        return True
+    from packaging.tags import sys_tags  # noqa: PLC0415 - comes with transformers
+    from packaging.utils import parse_wheel_filename  # noqa: PLC0415
+
+    *_, tags = parse_wheel_filename(wheel.name)
+    return not tags.isdisjoint(sys_tags())
