@@ -72,6 +72,20 @@ def test_a_later_run_goes_on_where_the_last_one_broke_off(
     assert (parts / DIGEST).exists()  # kept until it is used
 
 
+def test_room_is_asked_only_for_what_is_still_to_come(
+    tmp_path: Path, url: str, weather: Weather, parts: Path
+) -> None:
+    def to_come(place: str) -> int:
+        return fetch.to_come(depot(place), "archives/file", DIGEST, len(CONTENT), parts)
+
+    assert to_come(str(tmp_path / "web")) == 0
+    assert to_come(url) == len(CONTENT)
+    weather.cut_after = [100, 100, 100, 100]
+    with pytest.raises(Unreachable):
+        got(url, parts)
+    assert to_come(url) == len(CONTENT) - 400
+
+
 def test_a_server_without_ranges_starts_again(url: str, weather: Weather, parts: Path) -> None:
     weather.cut_after, weather.ranges = [1_000_000], False
 
