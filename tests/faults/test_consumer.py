@@ -9,16 +9,10 @@ import redis
 from jobs.model import Job
 from jobs.states import JobState
 from tests.faults.scene import Scene
-from tests.faults.test_redis_away import refusing
+from tests.faults.test_redis_away import done, refusing
 from tests.services import eventually
 
 SOON = timedelta(seconds=60)
-
-
-def done(scene: Scene, instruction: str) -> Job:
-    job = scene.client.wait(scene.submit(instruction).id, timeout=SOON)
-    assert job.state is JobState.SUCCEEDED
-    return job
 
 
 def eventually_consumes(scene: Scene, job: Job) -> None:

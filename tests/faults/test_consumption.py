@@ -13,8 +13,8 @@ import redis
 from jobs.model import Job
 from tests.faults.proxy import Mode, Proxy
 from tests.faults.scene import Scene, Worker
-from tests.faults.test_consumer import done, eventually_consumes
-from tests.faults.test_redis_away import refusing
+from tests.faults.test_consumer import eventually_consumes
+from tests.faults.test_redis_away import done, refusing
 from tests.services import eventually
 from worker.exits import Exit
 

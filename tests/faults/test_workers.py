@@ -9,6 +9,7 @@ from time import monotonic
 from jobs.states import JobState
 from tests.faults.scene import LEASE, Scene
 from tests.services import eventually
+from worker.leases import EVERY
 
 SOON = timedelta(seconds=60)
 
@@ -103,16 +104,16 @@ def test_a_second_sigterm_gives_the_job_back_uncounted(scene: Scene) -> None:
 
 
 def test_a_running_job_is_cancelled_within_a_step_and_a_second(scene: Scene) -> None:
+    """Counted in steps, which a busy machine makes slower too; the ledger hears of them late."""
     scene.worker(steps=200, step_seconds=0.1)
     job = scene.submit("never mind")
-    scene.eventually_running(job.id)
+    asked = scene.eventually_running(job.id)
     after = scene.submit("the next one")
 
-    asked = monotonic()
     scene.client.cancel(job.id)
     eventually(lambda: scene.client.status(job.id).state is JobState.CANCELLED)
-    waited = monotonic() - asked
 
     scene.eventually_running(after.id)
-    assert waited < 0.1 + 1
+    late = EVERY.total_seconds() / 0.1
+    assert scene.client.status(job.id).steps_done - asked.steps_done <= 1 + 1 / 0.1 + late
     assert scene.outputs(job) == []

@@ -364,11 +364,10 @@ KEPT: Final = (
     ),
     guard(
         "a job is replayed once",
-        "jobs/testing/memory_ledger.py",
-        "if holder is None or holder is row:",
-        "if True:",
-        "tests/conformance/test_ledgers.py::TestMemoryLedger"
-        "::test_replaying_twice_gives_the_same_job",
+        "jobs/postgres/replay.py",
+        ".with_for_update()",
+        "",
+        f"{LEDGER_TESTS}::test_ten_replays_at_once_make_one_job",
     ),
     guard(
         "a replay takes the key over",
@@ -376,6 +375,20 @@ KEPT: Final = (
         ".values(superseded=True)",
         ".values(superseded=False)",
         f"{LEDGER_TESTS}::test_a_chosen_key_leads_to_the_replay",
+    ),
+    guard(
+        "a message's job is not taken before another's turn",
+        ATTEMPTS,
+        "CLAIM_NAMED: Final = _claiming(is_among(locked_next(THIS)))",
+        "CLAIM_NAMED: Final = _claiming(job.c.id == THIS, SERVED == SERVED)",
+        f"{LEDGER_TESTS}::test_messages_that_stand_make_nobody_wait",
+    ),
+    guard(
+        "who was served last goes last",
+        "jobs/postgres/fair.py",
+        "    if facts.served is not None:\n",
+        "    if False:\n",
+        f"{LEDGER_TESTS}::test_messages_that_stand_do_not_hold_their_tenant_back",
     ),
     guard(
         "jobs that back off are not in the way",
