@@ -36,6 +36,7 @@ class Machines:
 
     folder: Path
     user: int | None = None
+    name: str = "root"  #: another one is another host
 
     @property
     def prefix(self) -> Path:
@@ -52,7 +53,7 @@ class Machines:
 
     @property
     def root(self) -> Path:
-        return self.folder / "host" / "root"
+        return self.folder / "host" / self.name
 
     def conda_prefix(self, prefix: Path) -> Path:
         """Python and pip, from a channel of our own; the package cache stays for the packing."""

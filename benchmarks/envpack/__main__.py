@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+from threading import Event
 from typing import Final
 
 from benchmarks import results
 from benchmarks.envpack import environment, others, watch
-from benchmarks.envpack.ours import Figures, Ours
+from benchmarks.envpack.ours import Figures, Ours, application
 from tests.machines import Machines, machines
 
 #: What is asked for: figure, what it is, and how much of the other side's it may be.
 RATIOS: Final = (
     ("pack_s", "conda_pack_pack_s", 0.5),
     ("archive_mb", "conda_pack_archive_mb", 0.85),
-    ("first_job_s", "conda_pack_first_job_s", 0.5),
 )
-LIMITS: Final = {"app_update_mb": 1, "app_update_s": 5, "delta_share": 0.1, "pack_peak_mb": 300}
+LIMITS: Final = {
+    "first_job_share": 0.5,
+    "app_update_mb": 1,
+    "app_update_s": 5,
+    "delta_share": 0.1,
+    "pack_peak_mb": 300,
+}
+ROUNDS: Final = 3
+SETTLE: Final = 65.0  # seconds
 
 
 def main() -> None:
@@ -42,13 +53,41 @@ def measured(site: Machines, index: str | None) -> Figures:
     wheels.install(site.prefix / "bin" / "python", wheels.lock)
     figures, env = ours.pack()
     figures["prefix_mb"] = watch.megabytes(site.prefix)
-    came, layers = ours.first_job(env)
-    figures |= came
-    application = ours.application
-    figures |= others.conda_pack(site, application)
-    figures |= others.pip_install(site, wheels, application)
+    theirs = others.CondaPack(site)
+    figures |= theirs.pack()
+    layers, release = ours.released(env)
+    settle()
+    came = []
+    for host in (site, *(replace(site, name=f"root-{number}") for number in range(1, ROUNDS))):
+        own = ours.first_job(layers, release, host)
+        came.append(own | theirs.first_job(host, application(host)))
+    figures |= middle(came) | shares(came)
+    figures |= others.pip_install(site, wheels, application(site))
     figures |= ours.update(layers)
     return figures | ours.delta(env, base)
+
+
+def settle() -> None:
+    """ext4 without a journal steers past every inode that was freed in the last minute, one by
+    one: what packing and pip removed would cost the first to unpack ten seconds and more.
+    """
+    watch.run("sync")
+    Event().wait(SETTLE)
+
+
+def middle(rounds: Sequence[Figures]) -> Figures:
+    return {key: median(one[key] for one in rounds) for key in rounds[0]}
+
+
+def shares(rounds: Sequence[Figures]) -> Figures:
+    """Of each round, ours in theirs: the two stood beside each other, under the same load."""
+    found = [one["first_job_s"] / one["conda_pack_first_job_s"] for one in rounds]
+    return {
+        "rounds": len(rounds),
+        "first_job_share": median(found),
+        "first_job_share_least": min(found),
+        "first_job_share_most": max(found),
+    }
 
 
 def judged(figures: Figures) -> list[str]:

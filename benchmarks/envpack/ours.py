@@ -29,11 +29,6 @@ class Ours:
         self._site = site
         self._into = ("--depot", site.depot, "--key", site.key)
 
-    @property
-    def application(self) -> Path:
-        """The one that was unpacked first: every way's job is done by it."""
-        return (self._site.root / "current" / "app").resolve()
-
     def pack(self) -> tuple[Figures, str]:
         """Figures, and the digest of the layer."""
         said, took = self._build("pack", self._site.prefix, *self._into)
@@ -46,21 +41,24 @@ class Ours:
         }
         return figures, str(said["digest"])
 
-    def first_job(self, env: str) -> tuple[Figures, Layers]:
-        """From the archive to a job that is done, on a host that has nothing yet."""
+    def released(self, env: str) -> tuple[Layers, str]:
         app, _ = self._build("app", *self._into)
         layers = Layers(env, str(app["digest"]), self._model())
-        unpacked, activated = self._bring(self._released(layers))
-        job = first_job(self._site.root / "env" / env / "bin" / PYTHON, self.application)
-        figures = {
+        return layers, self._released(layers)
+
+    def first_job(self, layers: Layers, release: str, host: Machines) -> Figures:
+        """From the archive to a job that is done, on a host that has nothing yet."""
+        unpacked, activated = _bring(host, release)
+        job = first_job(host.root / "env" / layers.env / "bin" / PYTHON, application(host))
+        whole = unpacked + activated + job
+        return {
             "unpack_s": unpacked.seconds,
             "activate_s": activated.seconds,
             "job_s": job.seconds,
-            "first_job_s": (unpacked + activated + job).seconds,
-            "first_job_cpu_s": (unpacked + activated + job).cpu_s,
+            "first_job_s": whole.seconds,
+            "first_job_cpu_s": whole.cpu_s,
             "unpack_peak_mb": unpacked.peak_mb,
         }
-        return figures, layers
 
     def update(self, layers: Layers) -> Figures:
         """One module of the application is another one; its delta is what a host fetches."""
@@ -68,7 +66,8 @@ class Ours:
         said, packed = self._build("app", "--wheel", wheel, *self._into)
         app = str(said["digest"])
         _, pressed = self._build("delta", app, "--base", layers.app, *self._into)
-        unpacked, activated = self._bring(self._released(Layers(layers.env, app, layers.model)))
+        release = self._released(Layers(layers.env, app, layers.model))
+        unpacked, activated = _bring(self._site, release)
         python = self._site.root / "env" / layers.env / "bin" / PYTHON
         return {
             "app_update_mb": document(unpacked.out)["fetched"] / 1e6,
@@ -101,6 +100,12 @@ class Ours:
         took = watch.run(*self._site.to_build(*words))
         return document(took.out), took
 
-    def _bring(self, release: str) -> tuple[watch.Took, watch.Took]:
-        unpacked = watch.run(*self._site.on_host(*self._site.of_unpack(release)))
-        return unpacked, watch.run(*self._site.on_host("activate", release))
+
+def application(host: Machines) -> Path:
+    """What a host runs: every way's job is done by it."""
+    return (host.root / "current" / "app").resolve()
+
+
+def _bring(host: Machines, release: str) -> tuple[watch.Took, watch.Took]:
+    unpacked = watch.run(*host.on_host(*host.of_unpack(release)))
+    return unpacked, watch.run(*host.on_host("activate", release))
