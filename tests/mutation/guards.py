@@ -380,7 +380,7 @@ KEPT: Final = (
         "a message's job is not taken before another's turn",
         ATTEMPTS,
         "CLAIM_NAMED: Final = _claiming(is_among(locked_next(THIS)))",
-        "CLAIM_NAMED: Final = _claiming(job.c.id == THIS, SERVED == SERVED)",
+        "CLAIM_NAMED: Final = CLAIM",
         f"{LEDGER_TESTS}::test_messages_that_stand_make_nobody_wait",
     ),
     guard(
