@@ -99,6 +99,8 @@ class Intake:
                 lambda: self.ledger.claim_next(self.worker, named=job_id, lease=self.lease)
             )
             if lease is not None:
+                if lease.job.id != job_id:  # its hint is used up for another's turn
+                    self._quietly(lambda: self.ledger.undispatch([job_id]))
                 self._work(lease, place, came_by="message")
 
     def _help_ourselves(self) -> None:

@@ -218,11 +218,13 @@ def test_a_message_does_not_make_another_tenant_wait() -> None:
     many = [submitted(bench.ledger, new(f"{n}", tenant="a")) for n in range(3)]
     intake.message(many[0].id)
     one = submitted(bench.ledger, new("one", tenant="b"))
+    bench.ledger.take_window(one.queue, size=4)
 
     intake.message(many[1].id)
 
     assert bench.ledger.get(one.id).state is not JobState.QUEUED
     assert bench.ledger.get(many[1].id).state is JobState.QUEUED
+    assert bench.ledger.get(many[1].id).dispatched_at is None  # its message is gone
 
 
 def test_where_no_message_came_the_next_job_is_taken_at_once() -> None:
