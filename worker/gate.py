@@ -160,7 +160,7 @@ class Gate:
     def _opens_in(self) -> float:
         before = any(place.before_card for place in self._places)
         most = MAX_AFTER if self._at_once == 1 else MAX_IN_HAND - 1
-        if self._closed or before or len(self._places) > most:
+        if self._closed or self.card.is_broken or before or len(self._places) > most:
             return inf
         seconds = self.card.free_in() - self.lead
         return seconds if seconds > SOON else 0.0

@@ -7,6 +7,7 @@ from threading import Thread
 
 import pytest
 
+from jobs.errors import WorkerFatal
 from tests.services import eventually
 from tests.unit.worker.test_card import Seconds, never
 from worker.card import Card
@@ -167,6 +168,15 @@ def test_a_place_is_left_whatever_happens(gate: Gate) -> None:
         raise RuntimeError("a bug")
 
     assert gate.jobs == 0
+
+
+def test_nobody_is_admitted_to_a_broken_card(gate: Gate) -> None:
+    """Else a worker could claim, before it ends, the very job that broke its card."""
+    with pytest.raises(WorkerFatal), gate.card.taken(never):
+        raise WorkerFatal("an illegal memory access")
+
+    assert not gate.is_open
+    assert gate.admit() is None
 
 
 def test_a_closed_gate_never_opens_again(gate: Gate) -> None:
