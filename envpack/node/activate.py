@@ -24,17 +24,30 @@ def activate(host: Host, digest: str, *, allow_older: bool = False) -> Switched:
 
     Raises ``NotThere`` if a layer is missing, ``NotTrusted`` for a moved or an older one.
     """
-    with host.locked():
-        release = host.release(digest)
-        check_counter(host, release, allow_older=allow_older)
-        for kind in LAYERS:
-            host.placed(kind, getattr(release, kind))
-        before = host.linked("current")
-        if release.counter > host.highest()[0]:
-            write(host.root / "highest", f"{release.counter} {digest}\n".encode())
-        if before != digest:
-            _switch(host, before, digest)
-        return Switched(release, before)
+    with host.switching():
+        return _activated(host, digest, allow_older=allow_older)
+
+
+def roll_back(host: Host) -> Switched:
+    """To what ran before; nothing is unpacked.  Raises ``NotThere`` if nothing did."""
+    with host.switching():
+        previous = host.linked("previous")
+        if previous is None or previous == host.linked("current"):
+            raise NotThere(f"{host.root}: nothing was active before what is now")
+        return _activated(host, previous, allow_older=True)
+
+
+def _activated(host: Host, digest: str, *, allow_older: bool) -> Switched:
+    release = host.release(digest)
+    check_counter(host, release, allow_older=allow_older)
+    for kind in LAYERS:
+        host.placed(kind, getattr(release, kind))
+    before = host.linked("current")
+    if release.counter > host.highest()[0]:
+        write(host.root / "highest", f"{release.counter} {digest}\n".encode())
+    if before != digest:
+        _switch(host, before, digest)
+    return Switched(release, before)
 
 
 def _switch(host: Host, before: str | None, digest: str) -> None:
@@ -48,14 +61,6 @@ def _switch(host: Host, before: str | None, digest: str) -> None:
         link(host.root / "previous", f"releases/{before}")
     link(host.root / "current", f"releases/{digest}")
     former.unlink(missing_ok=True)
-
-
-def roll_back(host: Host) -> Switched:
-    """To what ran before; nothing is unpacked.  Raises ``NotThere`` if nothing did."""
-    previous = host.linked("previous")
-    if previous is None or previous == host.linked("current"):
-        raise NotThere(f"{host.root}: nothing was active before what is now")
-    return activate(host, previous, allow_older=True)
 
 
 def state_of(host: Host, release: Release) -> str:

@@ -109,7 +109,7 @@ def shown(host: Host) -> Canary | None:
 def set_to(host: Host, digest: str, cards: Sequence[str]) -> Canary:
     """Raises ``NotThere`` for a release that is not whole here."""
     canary = Canary(digest, tuple(cards))
-    with host.locked():
+    with host.switching():
         release = host.release(digest)
         for kind in LAYERS:
             host.placed(kind, getattr(release, kind))
@@ -119,7 +119,7 @@ def set_to(host: Host, digest: str, cards: Sequence[str]) -> Canary:
 
 def clear(host: Host) -> Canary | None:
     """What was set, if anything was."""
-    with host.locked():
+    with host.switching():
         try:
             before = shown(host)
         except InvalidManifest:

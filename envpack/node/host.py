@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -210,15 +210,22 @@ class Host:
                 f"{self.root / 'highest'}: a counter and a digest expected ({fault})"
             ) from fault
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Nobody else changes this root meanwhile; a process that dies lets go.
+    def locked(self) -> AbstractContextManager[None]:
+        """Nobody else unpacks or removes anything here meanwhile.  Raises as ``_held``."""
+        return self._held("lock")
 
-        Raises ``Unreachable`` if somebody does.
+    def switching(self) -> AbstractContextManager[None]:
+        """Nobody else says meanwhile which release starts.  Not ``locked``: a rollback does not
+        wait for gigabytes that somebody unpacks.  Raises as ``_held``.
         """
+        return self._held("switch.lock")
+
+    @contextmanager
+    def _held(self, name: str) -> Iterator[None]:
+        """A process that dies lets go.  Raises ``Unreachable`` if another one has it."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            lock = os.open(self.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except PermissionError as fault:
             raise Unsuitable(f"{self.root}: cannot be written by this user") from fault
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from envpack.node import trees
 from envpack.node.host import Host, listed
-from envpack.node.model import LAYERS
+from envpack.node.model import LAYERS, is_digest
 
 
 def remove(host: Host) -> None:
@@ -26,6 +26,13 @@ def remove_drafts(host: Host) -> None:
         for path in listed(host.root / folder):
             if path.name.startswith("."):
                 trees.remove(path)
+
+
+def remove_halves(host: Host) -> None:
+    """Folders of releases that have lost their document, which was written last."""
+    for name in host.odd():
+        if is_digest(name) and not (host.release_folder(name) / "release.json").exists():
+            trees.remove(host.release_folder(name))
 
 
 def downloads(host: Host) -> int:

@@ -36,7 +36,7 @@ def prune(host: Host, *, keep: int, dry_run: bool = False) -> Pruned:
 
     Raises ``NotTrusted`` if a release here cannot be read.
     """
-    with host.locked():
+    with host.locked(), host.switching():
         texts, unseen = _living()
         used = _Used(host, texts)
         releases = host.releases()
@@ -55,6 +55,7 @@ def prune(host: Host, *, keep: int, dry_run: bool = False) -> Pruned:
         if not dry_run:
             _remove(host, gone, free)
             leftovers.remove_drafts(host)
+            leftovers.remove_halves(host)
             trees.remove(host.parts)
         return Pruned(tuple(gone), tuple(map("/".join, free)), (*busy, *held), unseen, downloads)
 

@@ -63,7 +63,7 @@ def _check_disk(existing: Path, needed: int, files: int) -> None:
     free = status.f_bavail * status.f_frsize
     if free < needed + _SPARE:
         raise Unsuitable(
-            f"{existing}: {needed / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free: "
+            f"{existing}: {(needed + _SPARE) / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free: "
             "remove old releases (packshot-env prune) or choose another disk"
         )
     if status.f_files and status.f_favail < files:  # some file systems count none

@@ -11,6 +11,7 @@ import pytest
 from envpack.node.activate import activate, roll_back
 from envpack.node.errors import NotThere, NotTrusted, Unreachable
 from envpack.node.host import Host
+from envpack.node.prune import prune
 from tests.envpack_depot import APP, TestDepot
 from tests.unit.envpack.node.scenes import app_of, releases, unpacked, with_files
 
@@ -81,8 +82,21 @@ def test_a_release_that_lost_a_layer_is_not_activated(host: Host, depot: TestDep
 def test_two_at_once_do_not_mix(host: Host, depot: TestDepot) -> None:
     (first,) = releases(host, depot, 1)
 
-    with host.locked(), pytest.raises(Unreachable, match="another packshot-env works here"):
+    with host.switching(), pytest.raises(Unreachable, match="another packshot-env works here"):
         activate(Host(host.root), first)
+
+
+def test_a_rollback_does_not_wait_for_an_unpack(host: Host, depot: TestDepot) -> None:
+    first, second = releases(host, depot, 2)
+    activate(host, first)
+
+    with host.locked():  # as an unpack holds it, for as long as a download takes
+        activate(host, second)
+        assert roll_back(host).release.digest == first
+        with pytest.raises(Unreachable):
+            unpacked(Host(host.root), depot, second)
+    with host.switching(), pytest.raises(Unreachable):
+        prune(Host(host.root), keep=0)  # what is being made current must not go
 
 
 @pytest.mark.parametrize("name", ["", "abc", "0" * 12, "test-9"])

@@ -167,6 +167,7 @@ def test_a_folder_that_is_no_release_stops_nothing(host: Host, depot: TestDepot)
     assert set(host.odd()) == {f"{made[2]}.bak", "f" * 64}
     assert set(prune(host, keep=0).releases) == set(made[:2])
     assert host.named("current") == made[2]
+    assert names(host.root / "releases") == {made[2], f"{made[2]}.bak"}
 
 
 @pytest.mark.parametrize("active", [True, False])
