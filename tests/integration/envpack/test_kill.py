@@ -218,6 +218,10 @@ def test_an_ordinary_user_unpacks_switches_and_prunes_with_the_hosts_python(nobo
     modes = {path.lstat().st_mode & 0o777 for path in tree.rglob("*") if not path.is_symlink()}
     assert modes == {0o555, 0o444}
     assert "ok" in run("check")
+    (tree / "lib").chmod(0o755)
+    (tree / "lib/stray.txt").write_text("x")
+    assert "unpacked (env)" in run("unpack", scene.next, "--again", *place)
+    assert not (tree / "lib/stray.txt").exists()
     run("rollback")
     run("activate", scene.next)
     run("rollback")
