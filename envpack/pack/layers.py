@@ -1,6 +1,6 @@
 """The three layers, each from what it is made of into a depot.
 
-    environment   a conda prefix: collect ▸ leave out ▸ compile ▸ survey ▸ rewrite ▸ archive
+    environment   a conda prefix: collect ▸ leave out ▸ survey ▸ compile ▸ rewrite ▸ archive
     application   a wheel of this project: unpack ▸ compile ▸ survey ▸ archive
     model         a folder of weights: survey ▸ each file under its digest
 
@@ -65,10 +65,14 @@ def pack_environment(
     collected = collect(prefix)
     kept = without_ballast(collected.files, collected.links, rules.keep)
     with tempfile.TemporaryDirectory(prefix=".packing-", dir=_made(depot.folder)) as scratch:
-        bytecode = make_bytecode(collected.interpreter, kept.files, Path(scratch), collected.prefix)
-        sources = _by_path([*kept.files, *bytecode.files])
         leaks = Leaks(folders=folders_of(prefix), allowed=tuple(rules.allowed))
-        files = rewritten(survey(sources, leaks), collected.site_packages)
+        found = survey(kept.files, leaks)
+        # Of what was found: a module that names the build's folder has a placeholder from here on.
+        sources = [one.source for one in found]
+        bytecode = make_bytecode(collected.interpreter, sources, Path(scratch), collected.prefix)
+        found += survey(bytecode.files, leaks)
+        found.sort(key=lambda one: one.record.path)
+        files = rewritten(found, collected.site_packages)
         facts = environment_facts(collected, kept.files)
         manifest = _manifest("env", files, kept.links, facts)
         archive = _archived(depot, manifest, files, form or Form())

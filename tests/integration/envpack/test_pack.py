@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from envpack.node.errors import InvalidManifest
-from envpack.node.model import Manifest
+from envpack.node.model import Manifest, Prefix
 from envpack.pack.archive import Form
 from envpack.pack.collect import collect
 from envpack.pack.depot import DepotFolder
@@ -315,6 +315,20 @@ def test_conda_meta_names_packages_and_no_folder_of_the_build(tree: Path) -> Non
     assert {one["url"] + one["channel"] for one in documents} == {""}
     assert not re.search("link|cache|/tmp", json.dumps(documents[0]).split('"files"')[0])
     assert (tree / "conda-meta" / "history").read_bytes() == b""
+
+
+def test_a_module_that_names_the_build_runs_as_the_host_has_it(
+    prefix: Path, tmp_path: Path
+) -> None:
+    module = f"{SITE_PACKAGES}/demo_tool/where.py"
+    (prefix / module).write_text(f"HERE = {str(prefix)!r}\n")
+    record = next((prefix / SITE_PACKAGES).glob("demo_tool-*.dist-info")) / "RECORD"
+    record.write_text(f"{record.read_text()}demo_tool/where.py,,\n")
+
+    packed = pack_environment(prefix, DepotFolder(tmp_path / "depot"))
+
+    kept = {one.path: one.prefix for one in packed.manifest.files if "/where." in one.path}
+    assert kept == {module: Prefix(PLACEHOLDER, "text")}, "its bytecode would name the build"
 
 
 def test_facts_tell_what_a_host_must_have(packed: Packed) -> None:
