@@ -63,6 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _ceiling(device: str) -> float:
+    try:
+        return card_tflops(device)
+    except RuntimeError as error:
+        raise BadSettings(f"the card does not compute: {str(error).splitlines()[0]}") from error
+
+
 def _bench(asked: Any, words: str) -> int:  # noqa: ANN401 - argparse's namespace
     began = time.monotonic()
     device = device_here()
@@ -79,7 +86,7 @@ def _bench(asked: Any, words: str) -> int:  # noqa: ANN401 - argparse's namespac
         device=device,
         pictures=asked.pictures,
         steps=asked.steps,
-        ceiling=card_tflops(device),
+        ceiling=_ceiling(device),
         overdue=lambda: budget.left <= 0,
     )
     machine = facts(device)

@@ -107,12 +107,21 @@ class Session:
             return "the card is lost: only a new process helps"
         if case.profile.load.precision is Precision.FP8 and not is_installed("torchao"):
             return "torchao is not installed"
-        if case.placement is Placement.MODEL_OFFLOAD and not on_gpu:
-            return "needs a GPU"
-        host = HOST_GIB.get(case.placement, 0.0)
-        if on_gpu and self._setting.architecture.most_steps is None and host_gib_available() < host:
-            return f"host memory: needs {host:.0f} GiB, {host_gib_available():.0f} are available"
+        if on_gpu and self._setting.architecture.most_steps is None:
+            lacking = self._host_lacks(case)
+            if lacking:
+                return lacking
         return self._budget.refusal(case, built=self._built_as == case.built_as)
+
+    def _host_lacks(self, case: Case) -> str | None:
+        """A process that takes more than there is gets killed, and with it all rows to come."""
+        if case.placement is Placement.RESIDENT or self._built_as == case.built_as:
+            return None
+        self._drop()  # what the row before had locked counts as taken, and will not be
+        needed, left = HOST_GIB[case.placement], host_gib_available()
+        if left >= needed:
+            return None
+        return f"host memory: needs {needed:.0f} GiB, {left:.0f} are available"
 
     def _drop(self) -> None:
         """Two sets of weights do not fit one card."""
