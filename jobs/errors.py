@@ -11,7 +11,8 @@
     ├── NoResult                the job has no picture to give (yet, or any more)
     ├── Timeout                 the wait ended before the job did; the job goes on
     ├── Unavailable             ledger, broker or store does not answer
-    │   └── SchemaMismatch      the ledger is older or newer than this program
+    │   ├── SchemaMismatch      the ledger is older or newer than this program
+    │   └── Denied              the store answers, and refuses our keys
     ├── BadSettings             all problems of the environment at once
     ├── LeaseLost               another attempt owns the job: stop, write nothing
     └── AttemptFailed           this attempt is over; the subclass is the failure class
@@ -107,6 +108,10 @@ class Unavailable(JobsError):
 
 class SchemaMismatch(Unavailable):
     code = "schema_mismatch"
+
+
+class Denied(Unavailable):
+    code = "denied"
 
 
 class BadSettings(JobsError):

@@ -17,18 +17,19 @@ from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 
 from jobs.artifacts import Stored
-from jobs.errors import BadSettings, NoSuchArtifact, Unavailable
+from jobs.errors import BadSettings, Denied, NoSuchArtifact, Unavailable
 from jobs.model import ArtifactKey
+from jobs.s3_connections import connections
 
-CONNECT_TIMEOUT: Final = 3.0  # seconds
-READ_TIMEOUT: Final = 10.0  # seconds without a byte; three tries, and callers wait for them
-POOL: Final = 16  # connections kept open
 INIT: Final = ": run 'packshot init'"
 MISSING: Final = frozenset({"NoSuchKey", "NoSuchObject"})
+DENIED: Final = frozenset({"AccessDenied"})
+#: Without the last one S3 says "denied" of an object that is not there, and nobody can tell.
+RIGHTS: Final = (
+    "give these keys s3:PutObject, s3:GetObject, s3:DeleteObject and s3:ListBucket on the bucket"
+)
 #: Between 3 and 63 of these; https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-#: Answers worth the SDK's own next try, a moment later.
-RETRIED: Final = (500, 502, 503, 504)
 
 
 class S3Store:
@@ -53,13 +54,7 @@ class S3Store:
             secret_key=unquote(parts.password or ""),
             secure=parts.scheme == "https",
             region="us-east-1",  # named, so that the SDK does not ask for it first
-            http_client=urllib3.PoolManager(
-                maxsize=POOL,
-                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT),
-                retries=urllib3.Retry(
-                    total=2, backoff_factor=0.2, status_forcelist=RETRIED, allowed_methods=None
-                ),
-            ),
+            http_client=connections(),
         )
         return cls(client, bucket, f"{endpoint}/{bucket}")
 
@@ -145,6 +140,8 @@ class S3Store:
         except S3Error as error:
             if error.code in MISSING:
                 raise NoSuchArtifact(f"S3 at {self.where}: no object {key}") from error
+            if error.code in DENIED:
+                raise Denied(f"S3 at {self.where}: {error.code}: {RIGHTS}") from error
             hint = INIT if error.code == "NoSuchBucket" else ""
             raise Unavailable(f"S3 at {self.where}: {error.code}{hint}") from error
         except (MinioException, ParseError, UnicodeDecodeError) as error:

@@ -20,7 +20,7 @@ from PIL.Image import Image
 
 from jobs import pictures
 from jobs.artifacts import ArtifactStore
-from jobs.errors import FailureClass, LeaseLost, NoSuchArtifact, Unavailable
+from jobs.errors import Denied, FailureClass, LeaseLost, NoSuchArtifact, Unavailable
 from jobs.ledger import Ledger
 from jobs.model import Failure, Lease, Order, Result, input_key, output_key
 from worker.aside import aside
@@ -124,6 +124,8 @@ class Runner:
     def _bucket_answers(self, held: Held) -> bool:
         try:
             aside(lambda: self.artifacts.exists(output_key(held.lease)), held.check)
+        except Denied:
+            return True
         except Unavailable:
             return False
         return True

@@ -19,14 +19,14 @@ from jobs.celery_dispatch import CONNECT_TIMEOUT, SOCKET_TIMEOUT
 from jobs.errors import Unavailable
 from jobs.model import ArtifactKey
 from jobs.postgres.migrate import MIN_SERVER, check_schema
-from jobs.s3 import READ_TIMEOUT
+from jobs.s3 import RIGHTS
+from jobs.s3_connections import READ_TIMEOUT
 from worker.doctor.findings import Finding, Site, fine, problem, warning
 
 #: Nothing of ours depends on the host's clock, but people compare logs.
 NOTICEABLE: Final = timedelta(seconds=5)
 #: S3 refuses what is signed further from its own time (RequestTimeTooSkewed).
 REFUSED: Final = timedelta(minutes=15)
-RIGHTS: Final = "give these keys s3:PutObject, s3:GetObject and s3:DeleteObject on the bucket"
 SET_THE_CLOCK: Final = "let an NTP client keep this machine's clock, or the server's"
 
 

@@ -16,6 +16,7 @@ MEANING = {
     errors.NoSuchArtifact: PERMANENT,
     errors.Unavailable: TRANSIENT,
     errors.SchemaMismatch: TRANSIENT,
+    errors.Denied: TRANSIENT,
     # No attempt raises these; were one to, the budget would bound it.
     errors.JobsError: TRANSIENT,
     errors.IdempotencyConflict: TRANSIENT,

@@ -13,6 +13,7 @@ from PIL import Image
 
 from jobs import pictures
 from jobs.errors import (
+    Denied,
     FailureClass,
     OutOfResources,
     Permanent,
@@ -272,6 +273,19 @@ def test_an_object_that_fails_while_the_bucket_answers_is_bounded_by_the_budget(
     job = bench.job(lease)
     assert verdict is Verdict.FAILED
     assert (job.state, job.failures) == (JobState.QUEUED, 1)
+
+
+def test_a_bucket_that_refuses_our_keys_is_bounded_by_the_budget() -> None:
+    """It answers; waiting, and handing back for ever, would help nobody."""
+    bench = Bench()
+    for call in ("get", "exists"):
+        bench.bucket.rig(call, *[Denied("AccessDenied")] * 100)
+    lease = bench.lease()
+
+    verdict = bench.run(lease)
+
+    assert verdict is Verdict.FAILED
+    assert bench.job(lease).failures == 1
 
 
 # ---- the end of an attempt while the ledger is away
