@@ -22,7 +22,7 @@ from tests.engine.variants import TINY, load, loaded_so
 from worker.engine.base import Interrupted
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.lora import merge_lora
-from worker.engine.diffusers.pipeline import load_pipeline
+from worker.engine.diffusers.pipeline import Report, load_pipeline
 from worker.engine.diffusers.placement import Placement
 from worker.engine.diffusers.placing import place
 from worker.engine.diffusers.profiles import LIGHTNING_SCHEDULER, Load
@@ -244,7 +244,58 @@ def test_one_line_tells_what_was_loaded_and_what_it_took(
     for name in ("text_encoder", "transformer", "vae"):
         part = facts["parts"][name]
         assert part["seconds"] >= 0
-        assert part["host_peak_mib"] > part["mib"]
+        assert part["host_peak_mib"] > 0
+        assert "card_peak_mib" not in part
+    assert facts["parts"]["vae"]["host_peak_mib"] > 0.9 * kernels_peak_mib()
+
+
+def kernels_peak_mib() -> float:
+    """Of this process, by another of Linux's counters."""
+    (line,) = (
+        line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line
+    )
+    return int(line.split()[1]) / 1024
+
+
+@pytest.fixture
+def a_gpu(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Counts as a card does: from its reset on."""
+    asked: list[str] = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: asked.append("reset"))
+
+    def most() -> int:
+        asked.append("most")
+        return 7 * 1024**3
+
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", most)
+    return asked
+
+
+def test_each_part_tells_the_cards_peak_of_its_own_loading(a_gpu: list[str]) -> None:
+    report = Report(device="cuda")
+    for name in ("text_encoder", "vae"):
+        report.note(name, torch.nn.Linear(2, 2), 1.0)
+
+    assert [part["card_peak_mib"] for part in report.parts.values()] == [7168, 7168]
+    assert a_gpu == ["most", "reset"] * 2
+
+
+def test_each_edit_tells_the_cards_peak(
+    *,
+    random_folder: Path,
+    ask: Ask,
+    product: Image.Image,
+    a_gpu: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pipeline: Any = load_pipeline(random_folder, TINY, "cpu")
+    engine = DiffusersEngine(pipeline, TINY, card="GPU-1", revision="test")
+    caplog.set_level(logging.INFO)
+    made(engine, ask, product)
+
+    (line,) = [vars(one) for one in caplog.records if one.message == "card_used"]
+    assert (line["card_peak_mib"], line["canvas"], line["pictures"]) == (7168, (128, 128), 1)
+    assert a_gpu == ["reset", "most"]
 
 
 def kernels(engine: DiffusersEngine) -> set[str]:

@@ -24,7 +24,13 @@ from worker.engine.diffusers.offer import Offer, accept_licence, offered
 from worker.engine.diffusers.phases import Phases
 from worker.engine.diffusers.pipeline import Report, load_pipeline
 from worker.engine.diffusers.placement import AUTO, Placed, Placement, choose
-from worker.engine.diffusers.placing import free_gib, free_unused, place
+from worker.engine.diffusers.placing import (
+    card_peak_mib,
+    forget_card_peak,
+    free_gib,
+    free_unused,
+    place,
+)
 from worker.engine.diffusers.profiles import Profile
 from worker.engine.diffusers.repairs import noise_of_the_seed, picture_areas
 from worker.engine.diffusers.revision import folder_revision
@@ -105,7 +111,7 @@ class DiffusersEngine:
         device = "cpu" if card.startswith("cpu") else "cuda"
         needs = row.needs_at(offer.load.precision)
         placed = choose(options.placement, needs, free_gib(device))
-        report = Report()
+        report = Report(device=device)
         pipeline = load_pipeline(
             folder, row, device, load=offer.load, placement=placed.placement, report=report
         )
@@ -175,7 +181,11 @@ class DiffusersEngine:
             seed=seed,
             on_step=on_step,
         )
-        return self._run_or_retry(call)
+        forget_card_peak(self._device)
+        picture = self._run_or_retry(call)
+        if peak := card_peak_mib(self._device):
+            log.info("card_used", extra={**peak, "canvas": canvas, "pictures": len(pictures)})
+        return picture
 
     def _seen(self, picture: Image.Image) -> Image.Image:
         """At the size that the transformer sees it, where the pipeline would not keep its aspect.

@@ -26,14 +26,13 @@ from worker.engine.diffusers.contract import check_contract, check_positions
 from worker.engine.diffusers.exact import flatten_vae
 from worker.engine.diffusers.lora import merge_lora
 from worker.engine.diffusers.models import ModelRow
-from worker.engine.diffusers.placement import Placement
-from worker.engine.diffusers.placing import place
+from worker.engine.diffusers.placement import MIB, Placement
+from worker.engine.diffusers.placing import card_peak_mib, forget_card_peak, place
 from worker.engine.diffusers.precision import to_fp8
 from worker.engine.diffusers.profiles import LORA_FOLDER, Load, Precision
 from worker.engine.diffusers.repairs import drop_head, mark_not_finite, pass_token_types
 
 LIBRARIES: Final = ("diffusers", "transformers")
-MIB: Final = 1024**2
 #: What the libraries raise for files that are damaged, or weights that do not fit.
 UNREADABLE: Final = (OSError, ValueError, RuntimeError, SafetensorError)
 #: Weights that nothing here reads (``drop_head``), so that a folder may leave them out.
@@ -45,10 +44,14 @@ SHOWN: Final = 3  # names of weights in one message
 class Report:
     """What loading took, by part: for one line of the log."""
 
+    device: str
     parts: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def note(self, name: str, part: object, seconds: float) -> None:
+        """The card's peak is of this part's loading, the host's of the process so far."""
         facts = {"seconds": round(seconds, 2), "host_peak_mib": host_peak_mib()}
+        facts |= card_peak_mib(self.device)
+        forget_card_peak(self.device)
         if isinstance(part, torch.nn.Module):
             held = sum(one.numel() * one.element_size() for one in part.parameters())
             facts["mib"] = round(held / MIB)
@@ -74,7 +77,7 @@ def load_pipeline(  # noqa: PLR0913 - each is a choice of its own
     Float16 overflows in this model (black pictures).  Raises ``BadSettings`` when the folder
     holds another model, or the libraries are not those that this engine was written for.
     """
-    load, report = load or Load(), report or Report()
+    load, report = load or Load(), report or Report(device=device)
     lora = folder / LORA_FOLDER / load.lora if load.lora is not None else None
     index = _index(folder, row)
     diffusers.utils.logging.disable_progress_bar()

@@ -19,6 +19,7 @@ from jobs.errors import BadSettings
 
 AUTO: Final = "auto"
 GIB: Final = 1024**3
+MIB: Final = 1024**2
 
 
 class Placement(StrEnum):

@@ -15,7 +15,7 @@ import torch
 from diffusers.hooks import HookRegistry, apply_group_offloading
 from diffusers.hooks import group_offloading as library
 
-from worker.engine.diffusers.placement import GIB, Placement
+from worker.engine.diffusers.placement import GIB, MIB, Placement
 
 #: The layers of a transformer that repeat: one of them at a time is on the card.
 BLOCKS: Final = "transformer"
@@ -30,6 +30,18 @@ def free_gib(device: str) -> float | None:
         return None
     free, _total = torch.cuda.mem_get_info()
     return free / GIB
+
+
+def forget_card_peak(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+
+
+def card_peak_mib(device: str) -> dict[str, int]:
+    """The most that tensors held on the card since ``forget_card_peak``; of a CPU, nothing."""
+    if device == "cpu":
+        return {}
+    return {"card_peak_mib": round(torch.cuda.max_memory_allocated() / MIB)}
 
 
 def free_unused() -> None:
