@@ -5,6 +5,7 @@ See docs/envpack.md for the names.  A file is written beside, synced, and rename
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -113,6 +114,14 @@ class DepotFolder:
             Release.from_json(self._json(name, self.read(f"releases/{name}"))) for name in names
         ]
         return sorted(found, key=lambda release: release.counter)
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Nobody else makes a release meanwhile: who comes second waits, and counts on."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     @property
     def _parts(self) -> Path:

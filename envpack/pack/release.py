@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -40,12 +41,26 @@ def make_release(depot: DepotFolder, layers: Layers, origin: Origin, key: Secret
     that does not rise, and for an application that this environment does not serve.
     """
     minimum_driver = _checked(depot, layers)
-    releases = depot.releases()
+    for kind in LAYERS:
+        sign_document(depot, f"layers/{getattr(layers, kind)}.json", key)
+    with depot.counting():
+        release = _next(depot.releases(), layers, origin, minimum_driver)
+        name = f"releases/{release.digest}.json"
+        # Signed before it can be seen: a release without a signature is no release.
+        data = spelt(release.as_json())
+        depot.put(f"{name}.minisig", key.signature(data, _comment(name)).encode())
+        depot.put(name, data)
+    return release
+
+
+def _next(
+    releases: Sequence[Release], layers: Layers, origin: Origin, minimum_driver: str
+) -> Release:
     highest = releases[-1].counter if releases else 0
     counter = highest + 1 if origin.counter is None else origin.counter
     if counter <= highest:
         raise InvalidManifest(f"counter {counter}: the depot has {highest} already; it only rises")
-    release = Release(
+    return Release(
         counter=counter,
         name=_name(origin.day, [one.name for one in releases]),
         env=layers.env,
@@ -54,14 +69,6 @@ def make_release(depot: DepotFolder, layers: Layers, origin: Origin, key: Secret
         git_commit=origin.git_commit,
         minimum_driver=minimum_driver,
     )
-    name = f"releases/{release.digest}.json"
-    for kind in LAYERS:
-        sign_document(depot, f"layers/{getattr(layers, kind)}.json", key)
-    # Signed before it can be seen: a release without a signature is no release.
-    data = spelt(release.as_json())
-    depot.put(f"{name}.minisig", key.signature(data, _comment(name)).encode())
-    depot.put(name, data)
-    return release
 
 
 def sign_document(depot: DepotFolder, name: str, key: SecretKey) -> bool:

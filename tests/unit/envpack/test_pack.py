@@ -13,8 +13,10 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -312,7 +314,7 @@ def layers_of(depot: DepotFolder) -> Layers:
         facts = {"minimum_driver": "525.60.13"} if kind == "env" else {}
         digests[kind] = depot.put_manifest(Manifest(layer=kind, files=(), facts=facts))
         depot.add_archives(kind, digests[kind])
-    return Layers(**digests)
+    return Layers(env=digests["env"], app=digests["app"], model=digests["model"])
 
 
 def test_a_release_is_signed_with_all_its_layers(tmp_path: Path, key: SecretKey) -> None:
@@ -327,6 +329,24 @@ def test_a_release_is_signed_with_all_its_layers(tmp_path: Path, key: SecretKey)
     assert Release.from_json(json.loads(depot.read(name))) == release
     assert not sign_document(depot, name, key)
     assert not sign_document(depot, f"layers/{layers.env}.json", key)
+
+
+def test_releases_made_at_once_are_counted_one_by_one(tmp_path: Path, key: SecretKey) -> None:
+    folder = tmp_path / "depot"
+    layers, ready = layers_of(DepotFolder(folder)), Barrier(8)
+
+    def made(number: int) -> Release:
+        """Unlike the others, as of another commit."""
+        origin = Origin(git_commit=f"{number}" * 40, day=NOON)
+        depot = DepotFolder(folder)
+        ready.wait()
+        return make_release(depot, layers, origin, key)
+
+    with ThreadPoolExecutor(8) as pool:
+        releases = list(pool.map(made, range(8)))
+
+    assert sorted(one.counter for one in releases) == list(range(1, 9))
+    assert len({one.name for one in releases}) == 8
 
 
 def test_a_document_that_grew_is_signed_again(tmp_path: Path, key: SecretKey) -> None:
