@@ -343,10 +343,13 @@ def test_it_stays_fatal_when_the_ledger_cannot_be_told() -> None:
 
 def test_the_next_job_is_kept_from_a_broken_card_and_handed_back_uncounted() -> None:
     bench = Bench()
-    bench.card.is_broken = True
     lease = bench.lease()
+    place = bench.gate.admit()
+    assert place is not None
 
-    verdict = bench.run(lease)
+    with place:
+        bench.card.is_broken = True
+        verdict = bench.runner.run(lease, place)
 
     assert verdict is Verdict.HANDED_BACK
     assert (bench.job(lease).state, bench.job(lease).failures) == (JobState.QUEUED, 0)
