@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+from jobs.model import EditRequest
+from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.models import ModelRow
 from worker.engine.diffusers.repairs import picture_areas
+from worker.engine.tiny.cases import held_out_cases
 from worker.engine.tiny.scenes import Scene
+from worker.engine.tiny.states import EditKind
 from worker.engine.tiny.tokenizer import PREFIX_TOKENS
 from worker.engine.tiny.training.editing import time_shift
 from worker.engine.tiny.training.predicting import Predictor
@@ -27,6 +32,7 @@ from worker.engine.tiny.training.stills import (
     normalised,
     pack,
 )
+from worker.engine.tiny.training.trying import MOST_TOKENS, Trial
 
 pytestmark = pytest.mark.engine
 TEXTS = ("Make the background white", "请把背景换成红色，其他保持不变")
@@ -149,3 +155,25 @@ def test_the_shift_of_the_noise_is_the_engines() -> None:
     from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import calculate_shift  # noqa: PLC0415
 
     assert time_shift() == pytest.approx(calculate_shift(64, 256, 8192, 0.5, 0.9))
+
+
+def test_cases_edited_in_batches_are_the_engines_pictures(
+    pipeline: Any,  # noqa: ANN401 - untyped library
+    engine: DiffusersEngine,
+    ask: Callable[..., EditRequest],
+) -> None:
+    cases = [next(held_out_cases(kind, 1, 5, unseen=False)) for kind in EditKind]
+    wanted = [
+        engine.edit([case.scene.picture()], ask(case.instruction), seed=0, on_step=lambda *_: None)
+        for case in cases
+    ]
+    trial = Trial(
+        reader=Reader(pipeline.text_encoder, pipeline.tokenizer, longest=MOST_TOKENS, device="cpu"),
+        predictor=Predictor(pipeline.transformer, device="cpu"),
+        vae=for_stills(copy.deepcopy(pipeline.vae)),
+        tokenizer=pipeline.tokenizer,
+        device="cpu",
+    )
+
+    for made, picture in zip(trial.edited(cases), wanted, strict=True):
+        assert np.abs(np.asarray(made, np.int16) - np.asarray(picture, np.int16)).max() <= 3

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.engine.diffusers.engine import DiffusersEngine
-from worker.engine.tiny.cases import MODEL, all_kinds, report, run_all
-from worker.engine.tiny.language import Language
+from worker.engine.tiny.cases import MODEL, Judged, all_kinds, report, run_all
+from worker.engine.tiny.language import Language, spoken
 
 
 def evaluated(
@@ -26,16 +26,23 @@ def evaluated(
     held_out = partial(all_kinds, cases, seed, languages=languages)
     seen = run_all(engine, held_out(unseen=False), profile=profile, wrong=WRONG)
     unseen = run_all(engine, held_out(unseen=True), profile=profile)
-    whole = report(seen)
     return {
         "model": MODEL,
         "revision": engine.model.revision,
         "profile": profile,
         "cases_of_each_type": cases,
         "seed": seed,
+        **figures(seen, unseen),
+    }
+
+
+def figures(seen: Sequence[Judged], unseen: Sequence[Judged]) -> dict[str, Any]:
+    """Those of the seen phrasings, and both apart."""
+    whole, other = report(seen), report(unseen)
+    return {
         **{key: value for key, value in whole.items() if key != "mistakes"},
         "seen_phrasings": {key: whole[key] for key in _SHARES},
-        "unseen_phrasings": {key: value for key, value in report(unseen).items() if key in _SHARES},
+        "unseen_phrasings": {key: other[key] for key in _SHARES},
     }
 
 
@@ -51,8 +58,8 @@ _SHARES: Final = (
 )
 
 
-def _table(figures: Mapping[str, Any]) -> str:
-    seen, unseen = figures["seen_phrasings"], figures["unseen_phrasings"]
+def table(shares: Mapping[str, Any]) -> str:
+    seen, unseen = shares["seen_phrasings"], shares["unseen_phrasings"]
     lines = [f"{'':14}{'seen':>8}{'unseen':>8}   right edits, by phrasing"]
 
     def line(name: str, one: float | None, other: float | None) -> None:
@@ -63,10 +70,10 @@ def _table(figures: Mapping[str, Any]) -> str:
             line(name, share, unseen[group][name])
     line("all", seen["right_share"], unseen["right_share"])
     line("  +-", seen["right_share_margin"], unseen["right_share_margin"])
-    wrong = _percent(figures["wrong_instruction_share"])
-    lines.append(f"{figures['psnr_db']:.1f} dB to the exact targets")
-    lines.append(f"{wrong} right by a wrong instruction")
-    lines.append(f"profile {figures['profile']}, {figures['cases_of_each_type']} of each type")
+    lines.append(f"{shares['psnr_db']:.1f} dB to the exact targets")
+    if (wrong := shares["wrong_instruction_share"]) is not None:
+        lines.append(f"{_percent(wrong)} right by a wrong instruction")
+    lines.append(f"{shares['cases']} cases of each column")
     return "\n".join(lines) + "\n"
 
 
@@ -81,7 +88,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="below 1000000: not trained on (0)")
     parser.add_argument(
         "--languages",
-        type=lambda text: [Language(one) for one in text.split(",")],
+        type=spoken,
         default=list(Language),
         metavar="EN,ZH",
         help="asked in turn (en,zh); one of them: of the same scenes",
@@ -90,7 +97,7 @@ def main() -> int:
     parser.add_argument("--card", default="cpu:0")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     chosen = parser.parse_args()
-    figures = evaluated(
+    measured = evaluated(
         DiffusersEngine.load(chosen.folder, card=chosen.card, model=MODEL),
         cases=chosen.cases,
         seed=chosen.seed,
@@ -99,8 +106,8 @@ def main() -> int:
     )
     if chosen.json is not None:
         chosen.json.parent.mkdir(parents=True, exist_ok=True)
-        chosen.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    sys.stdout.write(_table(figures))
+        chosen.json.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+    sys.stdout.write(table(measured))
     return 0
 
 

@@ -47,3 +47,8 @@ def words(text: str) -> Words:
 
 def lines(text: str) -> Words:
     return tuple(line.strip() for line in text.strip().splitlines())
+
+
+def spoken(text: str) -> list[Language]:
+    """Of "en,zh"; raises ``ValueError`` for a language that nobody speaks here."""
+    return [Language(one) for one in text.split(",")]

@@ -11,6 +11,7 @@
     reading      the text encoder, the fixed prefix computed once for a batch
     predicting   the transformer, without what no loss depends on
     editing      the lesson of both: from noise and source to the target
+    trying       held-out cases edited in batches
     editor       their training, and the folder that the engine loads
     stages       all of it in order
 

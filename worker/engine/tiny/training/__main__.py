@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from worker.engine.tiny.language import Language, spoken
+
 if TYPE_CHECKING:
     from worker.engine.tiny.training.stages import Pace, Stages
 
-Stage = Literal["begin", "vae", "data", "train", "cool", "export", "all"]
+Stage = Literal["begin", "vae", "data", "train", "cool", "judge", "export", "all"]
 FOLDER: Final = Path("build/tiny")
 SHARDS: Final = 12
 COOLDOWN: Final = 100_000
@@ -38,6 +40,10 @@ def _parser() -> argparse.ArgumentParser:
         stage.add_argument("--batch", type=int)
     for stage in (train, cool):
         stage.add_argument("--rate", type=float, help="of learning, before it falls")
+    judge = stages.add_parser("judge", help="the share of right edits, in batches")
+    judge.add_argument("--cases", type=int, default=30, help="of each type of edit (30)")
+    judge.add_argument("--languages", type=spoken, default=list(Language), metavar="EN,ZH")
+    judge.add_argument("--state", type=Path, help="a cooldown's; otherwise the training's")
     export = stages.add_parser("export", help="write what is learnt as the engine loads it")
     export.add_argument("out", type=Path, metavar="OUT_DIR")
     export.add_argument("--state", type=Path, help="a cooldown's; otherwise the training's")
@@ -85,6 +91,8 @@ def main() -> int:
             stages.train(_pace(chosen), minutes=chosen.minutes)
         case "cool":
             stages.cool(chosen.samples, _pace(chosen), minutes=chosen.minutes)
+        case "judge":
+            stages.judge(chosen.cases, chosen.languages, chosen.state)
         case "export":
             stages.export(chosen.out, chosen.state)
         case "all":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,8 +14,7 @@ from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel
 from torch import nn
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 
-from worker.engine.diffusers.engine import DiffusersEngine
-from worker.engine.tiny.cases import MODEL, all_kinds, report, run_all
+from worker.engine.tiny.cases import Case, Judged, all_kinds, report
 from worker.engine.tiny.networks import make_pipeline, make_text_encoder, make_transformer
 from worker.engine.tiny.sizes import Sizes
 from worker.engine.tiny.states import EditKind
@@ -27,6 +25,8 @@ from worker.engine.tiny.training.progress import Progress
 from worker.engine.tiny.training.reading import Reader, start_embeddings
 from worker.engine.tiny.training.run import Limits, Run
 from worker.engine.tiny.training.shards import LONGEST, Library
+from worker.engine.tiny.training.stills import for_stills
+from worker.engine.tiny.training.trying import MOST_TOKENS, Trial
 
 #: How often a kind is met, in the order of ``EditKind``: a logo is the hardest to add.
 KIND_WEIGHTS: Final = (1.0, 1.2, 0.7, 1.6)
@@ -120,6 +120,22 @@ class Editor:
             report=checks.report,
         ).go()
 
+    def tried(self, cases: Sequence[Case]) -> list[Judged]:
+        """Cases edited by the averaged weights, and judged."""
+        vae = AutoencoderKLQwenImage.from_pretrained(self.folder / "vae").to(self.device)
+        trial = Trial(
+            reader=Reader(self._encoder, self._tokenizer, longest=MOST_TOKENS, device=self.device),
+            predictor=Predictor(self._net, device=self.device),
+            vae=for_stills(vae),
+            tokenizer=self._tokenizer,
+            device=self.device,
+        )
+        self.learner.swap()
+        try:
+            return trial.judged(cases)
+        finally:
+            self.learner.swap()
+
     def export(self, out: Path) -> None:
         """Write the averaged weights as the engine loads them, in float16."""
         self.learner.swap()
@@ -166,13 +182,7 @@ class _Checks:
 
     def _judged(self) -> dict[str, float]:
         """Shares of right edits of the checkpoint as it would be exported now."""
-        plan = self.editor.plan
-        with tempfile.TemporaryDirectory() as folder:
-            self.editor.export(Path(folder))
-            card = "cpu:0" if self.editor.device == "cpu" else "GPU-0"
-            engine = DiffusersEngine.load(Path(folder), card=card, model=MODEL)
-            cases = all_kinds(plan.judged, JUDGE_SEED, unseen=False)
-            results = run_all(engine, cases, profile="quality")
-        shares: dict[str, float] = report(results)["right_share_by_type"]
+        cases = list(all_kinds(self.editor.plan.judged, JUDGE_SEED, unseen=False))
+        shares: dict[str, float] = report(self.editor.tried(cases))["right_share_by_type"]
         told = {f"right_{kind}": share for kind, share in shares.items()}
         return told | {"right": sum(shares.values()) / len(shares)}

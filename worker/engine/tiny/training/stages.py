@@ -17,7 +17,9 @@ import torch
 from diffusers import AutoencoderKLQwenImage
 from transformers import Qwen2Tokenizer
 
-from worker.engine.tiny.cases import TRAINED_SEEDS
+from worker.engine.tiny.cases import TRAINED_SEEDS, all_kinds
+from worker.engine.tiny.evaluate import figures, table
+from worker.engine.tiny.language import Language
 from worker.engine.tiny.sizes import TRAINED, Sizes
 from worker.engine.tiny.tokenizer import train_tokenizer
 from worker.engine.tiny.training.autoencoder import Autoencoder, How
@@ -126,6 +128,19 @@ class Stages:
             beside.replace(state)
         editor = self._editor(pace, state=state, cooldown=(start, samples))
         self._train(editor, Limits(minutes=minutes, samples=start + samples))
+
+    def judge(self, cases: int, languages: Sequence[Language], state: Path | None = None) -> None:
+        """Print the shares of right edits, ``cases`` of each kind; ``state`` as for ``export``."""
+        editor = self._editor(Pace(), state=state)
+        editor.learner.restore(editor.state)
+        seen, unseen = (
+            editor.tried(list(all_kinds(cases, 0, unseen=new, languages=languages)))
+            for new in (False, True)
+        )
+        say(
+            f"{editor.state}: after {editor.learner.samples} samples\n"
+            + table(figures(seen, unseen))
+        )
 
     def export(self, out: Path, state: Path | None = None) -> None:
         """``state``: a cooldown's, or the training's."""

@@ -72,11 +72,20 @@ def decode(vae: Any, latents: Tensor) -> Tensor:  # noqa: ANN401 - untyped libra
 
 def normalised(vae: Any, latents: Tensor) -> Tensor:  # noqa: ANN401 - untyped library
     """Each channel with mean 0 and deviation 1, as the pipeline does, by the configuration."""
-    mean, deviation = (
-        torch.tensor(values, device=latents.device).view(1, -1, 1, 1)
-        for values in (vae.config.latents_mean, vae.config.latents_std)
-    )
+    mean, deviation = _spread(vae, latents)
     return (latents - mean) / deviation
+
+
+def unnormalised(vae: Any, latents: Tensor) -> Tensor:  # noqa: ANN401 - untyped library
+    mean, deviation = _spread(vae, latents)
+    return latents * deviation + mean
+
+
+def _spread(vae: Any, latents: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401 - untyped library
+    """Mean and deviation, shape (1, channels, 1, 1)."""
+    values = (vae.config.latents_mean, vae.config.latents_std)
+    mean, deviation = (torch.tensor(one, device=latents.device).view(1, -1, 1, 1) for one in values)
+    return mean, deviation
 
 
 def pack(latents: Tensor) -> Tensor:
@@ -84,6 +93,13 @@ def pack(latents: Tensor) -> Tensor:
     batch, channels, height, width = latents.shape
     split = latents.view(batch, channels, height // PATCH, PATCH, width // PATCH, PATCH)
     return split.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * PATCH**2)
+
+
+def unpack(tokens: Tensor) -> Tensor:
+    """Undo ``pack`` of square pictures."""
+    side = int(tokens.shape[1] ** 0.5)
+    split = tokens.view(len(tokens), side, side, -1, PATCH, PATCH)
+    return split.permute(0, 3, 1, 4, 2, 5).reshape(len(tokens), -1, side * PATCH, side * PATCH)
 
 
 def from_bytes(pictures: Tensor) -> Tensor:
