@@ -32,7 +32,9 @@ class Retention(Protocol):
     """
 
     def due_results(self, keep: timedelta, *, limit: int) -> Sequence[Job]:
-        """Announced pictures that have expired, or whose jobs ended longer ago than ``keep``."""
+        """Announced pictures that have expired, or that nobody gave a time and whose jobs ended
+        longer ago than ``keep``.
+        """
 
     def withdraw_results(self, keep: timedelta, *, limit: int) -> Sequence[Job]:
         """Announce them no more; their objects may be deleted after that, never before.

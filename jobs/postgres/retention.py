@@ -151,7 +151,12 @@ def _withdrawable(keep: timedelta, limit: int) -> Select[UUID]:
     """By one index or by the other: an OR would read the table."""
     announced = and_(state_is(JobState.SUCCEEDED), job.c.result_deleted_at.is_(None))
     expired = select(job.c.id).where(announced, job.c.expires_at <= func.now()).limit(limit)
-    old = select(job.c.id).where(announced, _ended_before(keep)).limit(limit)
+    # How long the caller wanted it kept stands above policy.
+    old = (
+        select(job.c.id)
+        .where(announced, job.c.expires_at.is_(None), _ended_before(keep))
+        .limit(limit)
+    )
     either = union(select(expired.subquery().c.id), select(old.subquery().c.id)).subquery()
     return select(either.c.id).limit(limit)
 

@@ -117,8 +117,9 @@ class MemoryRetention:
 def _is_withdrawable(job: Job, now: datetime, keep: timedelta) -> bool:
     if job.result is None or job.result_deleted_at is not None:
         return False
-    expired = job.expires_at is not None and job.expires_at <= now
-    return expired or _ended_before(job, now - keep)
+    if job.expires_at is not None:
+        return job.expires_at <= now
+    return _ended_before(job, now - keep)
 
 
 def _ended_before(job: Job, moment: datetime) -> bool:

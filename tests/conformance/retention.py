@@ -75,6 +75,19 @@ class RetentionConformance:
         assert [len(first), len(rest)] == [2, 1]
         assert {job.id for job in (*first, *rest)} == {*ids}
 
+    def test_a_result_is_kept_as_long_as_its_caller_wanted(
+        self, ledger: Ledger, retention: Retention, let_pass: LetPass
+    ) -> None:
+        job = done(ledger, keep_for=5 * DAY)
+        let_pass(3 * DAY)
+
+        early = retention.withdraw_results(DAY, limit=10)
+        removed = retention.remove_jobs(DAY, limit=10)
+        let_pass(3 * DAY)
+
+        assert (list(early), removed) == ([], 0)
+        assert [one.id for one in retention.withdraw_results(DAY, limit=10)] == [job.id]
+
     def test_sweeps_at_once_withdraw_each_result_once(
         self, ledger: Ledger, retention: Retention, let_pass: LetPass
     ) -> None:
