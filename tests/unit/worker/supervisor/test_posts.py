@@ -25,6 +25,7 @@ from worker.supervisor.inventory import Slot
 from worker.supervisor.nvml import Xid
 from worker.supervisor.post import Patience, Post, State
 from worker.supervisor.restarts import Limits
+from worker.supervisor.roll import Roll
 from worker.supervisor.supervisor import Supervisor
 from worker.supervisor.watch import EVERY, Watch
 
@@ -246,3 +247,30 @@ def test_a_supervisor_that_was_stopped_for_long_has_not_heard_silence_for_long()
 
     assert 0 < watch.silent <= EVERY + ASK_TIMEOUT
     assert "no worker answers" in watch.problems[0]
+
+
+def test_a_reload_takes_no_card_while_another_one_is_down_by_itself(host: Host) -> None:
+    first, second = host.start(), host.start()
+    first.state = second.state = State.WORKING
+    roll = Roll(posts=[first, second])
+    roll.step()  # takes the first one, which has no process to wait for
+    first.state, first.starts = State.WORKING, 1
+    roll.step()
+
+    first.state = State.WAITING  # it crashed
+    roll.step()
+    untouched = second.state
+    first.state = State.WORKING
+    roll.step()
+
+    assert (untouched, second.state) == (State.WORKING, State.WAITING)
+
+
+def test_a_card_that_is_out_keeps_none_from_the_new_environment(host: Host) -> None:
+    broken, healthy = host.start(), host.start()
+    broken.state, healthy.state = State.OUT, State.WORKING
+    roll = Roll(posts=[broken, healthy])
+
+    roll.step()
+
+    assert (broken.state, healthy.state) == (State.OUT, State.WAITING)
