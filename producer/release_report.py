@@ -165,14 +165,16 @@ def figures_of(
 
 
 def psnr(one: bytes, other: bytes) -> float:
-    """Peak signal-to-noise ratio in dB over all channels: 100 for equal pictures, 0 for pictures
-    of different sizes.  Raises ``OSError`` for what is no picture.
+    """Peak signal-to-noise ratio in dB: of the colours, or of the transparency where that differs
+    more.  100 for equal pictures, 0 for pictures of different sizes.
+
+    Raises ``OSError`` for what is no picture.
     """
     left, right = (Image.open(io.BytesIO(data)).convert("RGBA") for data in (one, other))
     if left.size != right.size:
         return 0.0
-    squares = ImageStat.Stat(ImageChops.difference(left, right)).sum2
-    error = sum(squares) / (left.width * left.height * len(squares))
+    *colours, alpha = ImageStat.Stat(ImageChops.difference(left, right)).sum2
+    error = max(sum(colours) / len(colours), alpha) / (left.width * left.height)
     return EQUAL if error == 0 else min(EQUAL, 10 * math.log10(255**2 / error))
 
 

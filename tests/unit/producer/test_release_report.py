@@ -212,8 +212,20 @@ def test_pictures_of_different_sizes_have_nothing_in_common() -> None:
 def test_the_ratio_is_that_of_the_textbook() -> None:
     one, other = (photo(f"rgb({level}, {level}, {level})") for level in (100, 110))
 
-    # 10 of 255 in three of four channels: alpha is equal
-    assert psnr(one, other) == pytest.approx(10 * math.log10(255**2 / 75))
+    assert psnr(one, other) == pytest.approx(10 * math.log10(255**2 / 100))
+
+
+def _transparent(alpha: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGBA", (64, 48), (9, 9, 9, alpha)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_picture_that_lost_its_transparency_is_another_one() -> None:
+    clear, half = (_transparent(level) for level in (255, 128))
+
+    assert psnr(clear, half) == pytest.approx(10 * math.log10(255**2 / 127**2))
+    assert psnr(clear, photo("rgb(9, 9, 9)")) == 100.0
 
 
 def test_nothing_ended_gives_an_empty_report(shop: Shop) -> None:
