@@ -72,3 +72,6 @@ class Nudger:
             self.reconciler.fill(queue, self.ledger.queues().get(queue, 0))
         except JobsError as error:
             log.info("nudge_failed", extra={"queue": queue, "reason": str(error)})
+        except Exception:
+            # A thread that died would be noticed by nobody.
+            log.exception("nudge_crashed", extra={"queue": queue})

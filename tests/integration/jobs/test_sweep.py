@@ -33,8 +33,8 @@ POLICY = Policy(keep_jobs=90 * DAY, keep_inputs=30 * DAY, orphan_age=DAY)
 
 @pytest.fixture
 def store(s3_url: str) -> Iterator[S3Store]:
-    """The bucket, emptied."""
-    store = S3Store.from_url(s3_url)
+    """A bucket of these tests' own: they empty it."""
+    store = S3Store.from_url(f"{s3_url}-sweep")
     store.make_bucket()
     store.delete([*store.keys("")])
     yield store

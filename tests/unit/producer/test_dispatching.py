@@ -1,0 +1,29 @@
+"""The thread that tells the workers: nothing depends on it, and nothing ends it."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.reconciler import Reconciler
+from jobs.testing.memory_ledger import MemoryLedger
+from jobs.testing.recording_dispatcher import RecordingDispatcher
+from producer.dispatching import Nudger
+
+
+def test_a_fault_that_nobody_foresaw_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
+    class Odd(MemoryLedger):
+        asked = 0
+
+        def queues(self) -> dict[str, int]:
+            self.asked += 1
+            raise TypeError("a half-edited tree")
+
+    ledger = Odd()
+    nudger = Nudger(ledger, Reconciler(ledger=ledger, dispatcher=RecordingDispatcher()))
+
+    for _ in range(2):
+        nudger.nudge("edit.a.default")
+        assert nudger.flush(10)
+
+    assert ledger.asked == 2
+    assert caplog.messages.count("nudge_crashed") == 2
