@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from jobs.errors import BadSettings
 from tests.engine.variants import TINY, load, variant
+from worker.engine.diffusers import engine as engines
 from worker.engine.diffusers.pipeline import load_pipeline
 
 pytestmark = pytest.mark.engine
@@ -125,3 +126,30 @@ def test_an_index_that_was_cut_off_is_named(random_folder: Path, tmp_path: Path)
 
     with pytest.raises(BadSettings, match=r"model_index\.json is damaged"):
         load(folder, TINY)
+
+
+def test_files_that_differ_from_their_sums_are_refused_before_they_are_loaded(
+    random_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real model takes minutes, and a card's memory."""
+    folder = tmp_path / "model"
+    copytree(random_folder, folder)
+    (folder / "SHA256SUMS").write_text(f"{'0' * 64}  transformer/config.json\n")
+    loaded: list[object] = []
+    monkeypatch.setattr(engines, "load_pipeline", lambda *it, **_: loaded.append(it))
+
+    with pytest.raises(BadSettings, match=r"not as SHA256SUMS says: transformer/config\.json"):
+        load(folder, TINY)
+    assert loaded == []
+
+
+def test_a_folder_of_another_model_is_refused_before_it_is_read(
+    random_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = variant(random_folder, tmp_path / "model", "model_index.json", _class_name="Other")
+    read: list[object] = []
+    monkeypatch.setattr(engines, "folder_revision", lambda *it, **_: read.append(it))
+
+    with pytest.raises(BadSettings, match="is not a QwenImageEditPlusPipeline"):
+        load(folder, TINY)
+    assert read == []

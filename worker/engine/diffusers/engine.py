@@ -22,7 +22,7 @@ from worker.engine.diffusers.faults import failure_of
 from worker.engine.diffusers.models import ModelRow, model_row
 from worker.engine.diffusers.offer import Offer, accept_licence, offered
 from worker.engine.diffusers.phases import Phases
-from worker.engine.diffusers.pipeline import Report, load_pipeline
+from worker.engine.diffusers.pipeline import Report, load_pipeline, read_index
 from worker.engine.diffusers.placement import AUTO, Placed, Placement, choose
 from worker.engine.diffusers.placing import (
     card_peak_mib,
@@ -108,9 +108,12 @@ class DiffusersEngine:
         began = time.monotonic()
         accept_licence(row, options.licences)
         offer = offered(row, folder, options.profiles)
+        read_index(folder, row)
         device = "cpu" if card.startswith("cpu") else "cuda"
         needs = row.needs_at(offer.load.precision)
         placed = choose(options.placement, needs, free_gib(device))
+        # Files that are not as they should be are refused before 58 GB of them are loaded.
+        revision = folder_revision(folder, lora=offer.load.lora, memory=options.memory)
         report = Report(device=device)
         pipeline = load_pipeline(
             folder, row, device, load=offer.load, placement=placed.placement, report=report
@@ -119,7 +122,7 @@ class DiffusersEngine:
             pipeline,
             row,
             card=card,
-            revision=folder_revision(folder, lora=offer.load.lora, memory=options.memory),
+            revision=revision,
             offer=offer,
             placement=placed.placement,
             # A CPU has none: what is offloaded to the host would be where it was.

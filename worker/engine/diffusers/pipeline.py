@@ -79,7 +79,7 @@ def load_pipeline(  # noqa: PLR0913 - each is a choice of its own
     """
     load, report = load or Load(), report or Report(device=device)
     lora = folder / LORA_FOLDER / load.lora if load.lora is not None else None
-    index = _index(folder, row)
+    index = read_index(folder, row)
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     parts: dict[str, Any] = {}
@@ -140,8 +140,11 @@ def make_ready(
     check_positions(pipeline, row)
 
 
-def _index(folder: Path, row: ModelRow) -> dict[str, Any]:
-    """What the folder says it is made of: parts as [library, class], and plain values."""
+def read_index(folder: Path, row: ModelRow) -> dict[str, Any]:
+    """What the folder says it is made of: parts as [library, class], and plain values.
+
+    Raises ``BadSettings`` when it holds another model, or none.
+    """
     path = folder / "model_index.json"
     if not path.is_file():
         raise BadSettings(f"model folder {folder}: holds no model_index.json")
