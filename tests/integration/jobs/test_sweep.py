@@ -32,9 +32,14 @@ POLICY = Policy(keep_jobs=90 * DAY, keep_inputs=30 * DAY, orphan_age=DAY)
 
 
 @pytest.fixture
-def store(s3_url: str) -> Iterator[S3Store]:
+def bucket_url(s3_url: str) -> str:
     """A bucket of these tests' own: they empty it."""
-    store = S3Store.from_url(f"{s3_url}-sweep")
+    return f"{s3_url}-sweep"
+
+
+@pytest.fixture
+def store(bucket_url: str) -> Iterator[S3Store]:
+    store = S3Store.from_url(bucket_url)
     store.make_bucket()
     store.delete([*store.keys("")])
     yield store
@@ -169,7 +174,7 @@ def test_the_audit_is_deleted_by_retention_alone(ledger: PostgresLedger) -> None
 
 
 def test_the_command_looks_first_and_removes_when_told(
-    ledger: PostgresLedger, store: S3Store, database_url: str, redis_url: str, s3_url: str
+    ledger: PostgresLedger, store: S3Store, database_url: str, redis_url: str, bucket_url: str
 ) -> None:
     ledger.register(WORKER)
     failed(ledger)
@@ -177,7 +182,7 @@ def test_the_command_looks_first_and_removes_when_told(
     environment = {
         "PACKSHOT_DATABASE_URL": database_url,
         "PACKSHOT_REDIS_URL": redis_url,
-        "PACKSHOT_S3_URL": s3_url,
+        "PACKSHOT_S3_URL": bucket_url,
         "PACKSHOT_KEEP_JOBS": "2d",
     }
 
