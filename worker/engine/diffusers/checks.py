@@ -25,6 +25,8 @@ def check_request(
         raise Permanent(f"pictures: {_up_to(row.max_pictures)}, got {len(pictures)}")
     for number, picture in enumerate(pictures, start=1):
         _check_picture(number, picture, row)
+    if request.steps is not None and request.steps < row.min_steps:
+        raise Permanent(f"steps: {row.min_steps} or more, got {request.steps}")
     _check_text(pipeline, row, "instruction", request.instruction)
     if request.negative is not None:
         _check_text(pipeline, row, "negative", request.negative)
