@@ -72,8 +72,19 @@ def _built(what: Lock, where: str, builder: str) -> Answer:
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
+    """``--layer`` may be left out where it only says under which name the report is kept."""
     parser.add_argument("prefix", type=Path, help="folder of the conda environment")
-    parser.add_argument("--layer", metavar="DIGEST", help="that it was packed as")
+    parser.add_argument("--layer", metavar="DIGEST", help="that it was packed as; with --depot")
+    _add_keep(parser)
+
+
+def _add_report_of_layer(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prefix", type=Path, help="folder of the conda environment")
+    parser.add_argument("--layer", required=True, metavar="DIGEST", help="that it was packed as")
+    _add_keep(parser)
+
+
+def _add_keep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--depot", type=Path, help="keep it in reports/DIGEST of this depot")
 
 
@@ -87,17 +98,22 @@ def _keep(arguments: argparse.Namespace, name: str, value: Mapping[str, Any]) ->
     return str(arguments.depot / path)
 
 
+def _document(arguments: argparse.Namespace, name: str, value: dict[str, Any], said: str) -> Answer:
+    """What is kept is summed up in ``said``; what is not is answered whole, for a file."""
+    kept = _keep(arguments, name, value)
+    whole = json.dumps(value, indent=2, ensure_ascii=False)
+    return Answer(f"{said}, in {kept}" if kept else whole, value)
+
+
 def _sbom(arguments: argparse.Namespace) -> Answer:
     layer = checked_digest("layer", arguments.layer)
     name = environment_of(arguments.prefix).get("spec", {}).get("name", "environment")
     found = sbom(arguments.prefix, name=name, digest=layer)
-    kept = _keep(arguments, "sbom.cdx.json", found)
-    text = f"{len(found['components'])} packages{f', in {kept}' if kept else ''}"
-    return Answer(text, found)
+    return _document(arguments, "sbom.cdx.json", found, f"{len(found['components'])} packages")
 
 
 def _add_provenance(parser: argparse.ArgumentParser) -> None:
-    _add_report(parser)
+    _add_report_of_layer(parser)
     parser.add_argument("--key", type=Path, required=True, help="secret key")
     parser.add_argument("--builder-id", required=True, metavar="URI", help="who builds")
     parser.add_argument("--invocation", default="", metavar="URI", help="this run of it")
@@ -122,10 +138,9 @@ def _provenance(arguments: argparse.Namespace) -> Answer:
         ),
     )
     envelope = provenance.sealed(said, key_id=key.public.name, sign=key.raw_signature)
-    kept = _keep(arguments, "provenance.intoto.json", envelope)
     count = len(said["predicate"]["buildDefinition"]["resolvedDependencies"])
-    text = f"{count} materials, signed with key {key.public.name}{f', in {kept}' if kept else ''}"
-    return Answer(text, envelope)
+    text = f"{count} materials, signed with key {key.public.name}"
+    return _document(arguments, "provenance.intoto.json", envelope, text)
 
 
 def _subjects(depot: Path | None, layer: str) -> dict[str, str]:
@@ -155,6 +170,8 @@ def _add_scan(parser: argparse.ArgumentParser) -> None:
 
 def _scan(arguments: argparse.Namespace) -> Answer:
     service = scan.Service(name=arguments.service, osv_url=arguments.osv_url)
+    if arguments.depot is not None and arguments.layer is None:
+        raise InvalidManifest("--depot keeps a report by its layer: name it, --layer DIGEST")
     found = scan.scan(arguments.prefix, service, accept=arguments.accept)
     _keep(arguments, "scan.json", found.as_json())
     return Answer(scan.told(found), found.as_json(), scan.EXIT_CODES[found.outcome])
@@ -223,7 +240,7 @@ def _read(name: str) -> Any:  # noqa: ANN401 - any JSON
 
 COMMANDS: Final[Mapping[str, Command]] = {
     "build": Command("build an environment from its lock, or refresh the lock", _add_build, _build),
-    "sbom": Command("list what an environment holds, as CycloneDX", _add_report, _sbom),
+    "sbom": Command("list what an environment holds, as CycloneDX", _add_report_of_layer, _sbom),
     "provenance": Command("tell, signed, what a layer was made of", _add_provenance, _provenance),
     "scan": Command("known vulnerabilities; 10: some, 11: not audited", _add_scan, _scan),
     "ship": Command("bring a depot to a folder, a host or a bucket", _add_ship, _ship),

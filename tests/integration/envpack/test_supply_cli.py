@@ -82,6 +82,23 @@ def test_an_environment_is_locked_built_listed_attested_and_shipped(
     assert kept == {"sbom.cdx.json", "provenance.intoto.json"}
 
 
+def test_a_report_that_is_not_kept_is_answered_whole(
+    conda_prefix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["sbom", str(conda_prefix), "--layer", "e" * 64]
+    assert commands.main("packshot-env", "", COMMANDS, words) == 0
+
+    assert json.loads(capsys.readouterr().out)["bomFormat"] == "CycloneDX"
+
+
+@pytest.mark.parametrize("command", ["sbom", "provenance"])
+def test_what_names_its_layer_asks_for_it(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        commands.main("packshot-env", "", COMMANDS, [command, "."])
+
+    assert "--layer" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_a_scan_that_could_not_look_ends_with_11_and_says_so_in_the_depot(
     run: Run, conda_prefix: Path, tmp_path: Path
 ) -> None:
@@ -121,6 +138,7 @@ def test_limits_are_options(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code"),
     [
+        (["scan", ".", "--depot", "depot"], 65),  # before minutes are spent
         (["build", "--lock", "--spec", "absent.toml"], 66),
         (["judge", "absent.json"], 66),
         (["ship", ".", "http://nowhere"], 69),
