@@ -107,8 +107,7 @@ def test_the_command_tells_bad_settings_as_an_error_of_the_table(
 
 
 def test_every_setting_of_an_operator_is_explained() -> None:
-    """Those of the fake engine are the tests' own."""
-    fields = [name for name in SupervisorSettings.model_fields if not name.startswith("fake_")]
+    fields = SupervisorSettings.model_fields
 
     assert [name for name in fields if f"`PACKSHOT_{name.upper()}`" not in OPERATIONS] == []
 
