@@ -40,7 +40,7 @@ def calls(ledger: PostgresLedger, last: JobId) -> Mapping[str, Callable[[], obje
         "reroute stranded": lambda: ledger.reroute(STRANDED),
         "claim next": lambda: claimed_back(ledger),
         "renew nothing": lambda: ledger.renew(WORKER.id, []),
-        "position of the last": lambda: ledger.position(last),
+        "position of the last": lambda: ledger.place(last),
         "counts": lambda: ledger.counts(tenant),
         "counts of suspects": lambda: ledger.counts(suspect),
         "list newest": lambda: ledger.list(tenant, limit=10),

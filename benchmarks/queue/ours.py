@@ -62,6 +62,10 @@ class Packshot:
         counts = self._client.ledger.counts(JobFilter(tenant=DEFAULT_TENANT))
         return counts.get(JobState.SUCCEEDED, 0)
 
+    def waiting(self) -> bool:
+        where = JobFilter(tenant=DEFAULT_TENANT, state=JobState.QUEUED)
+        return bool(self._client.ledger.list(where, limit=1))
+
     def _edit(self) -> Edit:
         return Edit(
             pictures=[self._picture], instruction=f"do nothing {next(self._numbers)}", model="fake"

@@ -48,3 +48,6 @@ class RawCelery:
 
     def finished(self) -> int:
         return self._submitted - int(self._redis.llen(QUEUE)) - int(self._redis.hlen("unacked"))
+
+    def waiting(self) -> bool:
+        return self.finished() < self._submitted

@@ -43,3 +43,7 @@ class RawProcrastinate:
         query = "SELECT count(*) FROM procrastinate_jobs WHERE status = 'succeeded'"
         row = self._connection.execute(query).fetchone()
         return int(row[0]) if row else 0
+
+    def waiting(self) -> bool:
+        query = "SELECT 1 FROM procrastinate_jobs WHERE status = 'todo' LIMIT 1"
+        return self._connection.execute(query).fetchone() is not None

@@ -44,3 +44,6 @@ class RawRq:
     def finished(self) -> int:
         started = StartedJobRegistry(queue=self._queue).get_job_count(cleanup=False)
         return self._submitted - self._queue.count - started
+
+    def waiting(self) -> bool:
+        return self._queue.count > 0

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final, Protocol
 
 from standalone.settings import child_environment
 
-WORKED: Final = timedelta(minutes=5)  # the slowest side gets no longer
+WARM_UP: Final = 100  # jobs that do not count
+STARTED: Final = 60.0  # seconds that a worker may take to show its first jobs
+LOOK: Final = 0.1  # seconds between two looks, which cost the servers something
 
 
 class Side(Protocol):
@@ -34,6 +35,9 @@ class Side(Protocol):
     def finished(self) -> int:
         """How many jobs have run."""
 
+    def waiting(self) -> bool:
+        """Whether there is more to do."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
@@ -44,30 +48,33 @@ class Rate:
     def per_s(self) -> float:
         return round(self.jobs / self.seconds, 1)
 
-
-def timed(jobs: int, act: Callable[[], None]) -> Rate:
-    began = time.monotonic()
-    act()
-    return Rate(jobs=jobs, seconds=time.monotonic() - began)
+    def __add__(self, other: Rate) -> Rate:
+        return Rate(jobs=self.jobs + other.jobs, seconds=self.seconds + other.seconds)
 
 
-def process(side: Side, jobs: int, environment: Mapping[str, str]) -> Rate:
-    """From the first job that is seen to be done until the last; starting up does not count."""
-    before = side.finished()
+def timed(jobs: int, act: Callable[[int], None], *, slices: int, seconds: float) -> Rate:
+    """So many jobs in ``slices``; no more of them are begun after ``seconds``."""
+    began, done = time.monotonic(), 0
+    while done < jobs and time.monotonic() - began < seconds:
+        act(jobs // slices)
+        done += jobs // slices
+    return Rate(jobs=done, seconds=time.monotonic() - began)
+
+
+def worked(side: Side, environment: Mapping[str, str], seconds: float) -> Rate:
+    """One worker, for so long or until nothing is left; starting up does not count."""
+    pause, before, limit = threading.Event(), side.finished(), time.monotonic() + STARTED
     with running(side.worker(), environment) as is_running:
-        first = _until(side, before + 1, is_running)
-        began, done = time.monotonic(), first - before
-        _until(side, before + jobs, is_running)
-    return Rate(jobs=jobs - done, seconds=time.monotonic() - began)
-
-
-def _until(side: Side, wanted: int, is_running: Callable[[], bool]) -> int:
-    pause, deadline = threading.Event(), time.monotonic() + WORKED.total_seconds()
-    while (done := side.finished()) < wanted:
-        if not is_running() or time.monotonic() > deadline:
-            raise SystemExit(f"{side.name or 'packshot'}: {done} of {wanted} jobs have run")
-        pause.wait(0.02)
-    return done
+        while side.finished() - before < WARM_UP:
+            if not is_running() or time.monotonic() > limit:
+                raise SystemExit(f"{side.name or 'packshot'}: its worker does not work")
+            pause.wait(LOOK)
+        began, first = time.monotonic(), side.finished()
+        last, spent = first, 0.0
+        while spent < seconds and side.waiting():
+            pause.wait(LOOK)
+            last, spent = side.finished(), time.monotonic() - began
+    return Rate(jobs=last - first, seconds=spent)
 
 
 @contextmanager

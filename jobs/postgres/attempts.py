@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -34,7 +34,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from jobs.errors import FailureClass, LeaseLost
-from jobs.model import Failure, Holding, JobId, Lease, Order, Result, WorkerInfo
+from jobs.model import Failure, Holding, Job, JobId, Lease, Order, Result, WorkerInfo
 from jobs.postgres.fair import Facts, next_jobs, on_cards
 from jobs.postgres.rows import job_of, storable
 from jobs.postgres.tables import is_among, job, state_is, worker
@@ -47,6 +47,7 @@ OUR_QUEUE: Final = bindparam("our_queue", type_=Text)
 OUR_PROFILES: Final = bindparam("our_profiles", type_=ARRAY(Text()))
 SERVED: Final = bindparam("served", type_=ARRAY(Text()))
 THIS: Final = bindparam("this", type_=Uuid)
+OUR_ATTEMPT: Final = bindparam("our_attempt", type_=Integer)
 #: What every end of an attempt does to the row.
 RELEASED: Final = {
     "worker_id": null(),
@@ -54,6 +55,8 @@ RELEASED: Final = {
     "lease_expires_at": null(),
     "attempt_started_at": null(),
 }
+#: The same, of a job as it was read.
+RELEASED_JOB: Final[Mapping[str, Any]] = {"holder": None, "lease_expires_at": None}
 #: An attempt's record must not show what befell the one before.
 BLAMELESS: Final = {"failure_class": null(), "error_code": null(), "error": null()}
 #: What a row needs to be queued again.
@@ -241,29 +244,26 @@ def _order() -> ColumnElement[str]:
 
 def complete(
     connection: Connection, lease: Lease, result: Result, timings: Mapping[str, float]
-) -> RowMapping:
+) -> Job:
     """running → succeeded.  Said twice by the same attempt, it is true once."""
-    statement = _held(lease).values(
-        state=JobState.SUCCEEDED,
-        result=asdict(result),
-        finished_at=func.now(),
-        expires_at=func.now() + job.c.keep_for,
-        steps_done=job.c.steps_total,
-        timings=dict(timings),
-        moved_by=lease.holder,
-        moved_why="completed",
-        **RELEASED,
+    told = {
+        "this": lease.job.id,
+        "our_attempt": lease.attempt,
+        "our_name": lease.holder,
+        "our_result": asdict(result),
+        "our_timings": dict(timings),
+    }
+    row = connection.execute(COMPLETE, told).mappings().one_or_none()
+    if row is not None:
+        return replace(lease.job, **RELEASED_JOB, **row, state=JobState.SUCCEEDED, result=result)
+    # The answer to our first try may have been lost on its way.
+    ours = select(job).where(
+        job.c.id == lease.job.id,
+        state_is(JobState.SUCCEEDED),
+        job.c.attempt == lease.attempt,
+        job.c.result["key"].astext == result.key,
     )
-    row = _moved(connection, statement)
-    if row is None:  # the answer to our first try may have been lost on its way
-        ours = select(job).where(
-            job.c.id == lease.job.id,
-            state_is(JobState.SUCCEEDED),
-            job.c.attempt == lease.attempt,
-            job.c.result["key"].astext == result.key,
-        )
-        row = connection.execute(ours).mappings().one_or_none()
-    return _still_ours(row, lease)
+    return job_of(_still_ours(connection.execute(ours).mappings().one_or_none(), lease))
 
 
 def fail(connection: Connection, lease: Lease, failure: Failure, retry_in: timedelta) -> RowMapping:
@@ -328,12 +328,37 @@ def confirm_cancel(connection: Connection, lease: Lease) -> RowMapping:
 
 
 def _held(lease: Lease) -> Update:
+    return _fenced(lease.job.id, lease.attempt)
+
+
+def _fenced(job_id: Any, attempt: Any) -> Update:  # noqa: ANN401 - values, or parameters
     """The fence: every write of an attempt goes through this ``WHERE``."""
     return update(job).where(
-        job.c.id == lease.job.id,
+        job.c.id == job_id,
         state_is(JobState.RUNNING),
-        job.c.attempt == lease.attempt,
+        job.c.attempt == attempt,
     )
+
+
+#: Built once, and answered with no more than its worker cannot know.
+COMPLETE: Final = (
+    _fenced(THIS, OUR_ATTEMPT)
+    .values(
+        state=JobState.SUCCEEDED,
+        result=bindparam("our_result", type_=job.c.result.type),
+        finished_at=func.now(),
+        expires_at=func.now() + job.c.keep_for,
+        steps_done=job.c.steps_total,
+        timings=bindparam("our_timings", type_=job.c.timings.type),
+        moved_by=bindparam("our_name", type_=Text),
+        moved_why="completed",
+        **RELEASED,
+    )
+    .returning(
+        *(job.c.finished_at, job.c.expires_at, job.c.steps_done, job.c.steps_total),
+        *(job.c.cancel_requested_at, job.c.dispatched_at),
+    )
+)
 
 
 def _moved(connection: Connection, statement: Update) -> RowMapping | None:

@@ -264,7 +264,7 @@ class PostgresLedger:
 
     def complete(self, lease: Lease, result: Result, *, timings: Mapping[str, float]) -> Job:
         with self.database.connect() as connection:
-            return job_of(attempts.complete(connection, lease, result, timings))
+            return attempts.complete(connection, lease, result, timings)
 
     def fail(self, lease: Lease, failure: Failure, *, retry_in: timedelta = timedelta(0)) -> Job:
         with self.database.connect() as connection:

@@ -64,7 +64,13 @@ def _unfenced(move: str, first: str, test: str) -> Guard:
 STALE: Final = "test_a_stale_attempt_cannot_write"
 
 FENCES: Final = (
-    _unfenced("complete", "state=JobState.SUCCEEDED,", f"{STALE}[complete]"),
+    guard(
+        "the fence of complete",
+        ATTEMPTS,
+        "    _fenced(THIS, OUR_ATTEMPT)\n",
+        "    update(job).where(job.c.id == THIS, state_is(JobState.RUNNING))\n",
+        f"{LEDGER_TESTS}::{STALE}[complete]",
+    ),
     _unfenced("fail", "**ended_badly(failure.failure_class),", f"{STALE}[fail]"),
     _unfenced("hand_back", "state=case((asked", f"{STALE}[hand_back]"),
     _unfenced("confirm_cancel", "state=JobState.CANCELLED,", f"{STALE}[confirm_cancel]"),
@@ -85,8 +91,8 @@ FENCES: Final = (
     guard(
         "an attempt ends once",
         ATTEMPTS,
-        "        state_is(JobState.RUNNING),\n        job.c.attempt == lease.attempt,\n",
-        "        job.c.attempt == lease.attempt,\n",
+        "        state_is(JobState.RUNNING),\n        job.c.attempt == attempt,\n",
+        "        job.c.attempt == attempt,\n",
         f"{LEDGER_TESTS}::test_an_attempt_ends_once",
     ),
     guard(
