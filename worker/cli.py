@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import click
 from jobs import log
 from jobs.errors import JobsError, Unavailable
 from worker.pages import ask
-from worker.settings import WorkerSettings
+from worker.settings import SUPERVISOR_PORT, WorkerSettings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -41,7 +42,12 @@ def run(**options: object) -> None:
 
 
 @cli.command()
-@click.option("--cards", default="all", show_default=True, help="All, or by comma; see run.")
+@click.option(
+    "--cards",
+    default="all",
+    show_default=True,
+    help="all, or by comma: cpu:0, an index, GPU-<uuid>.",
+)
 @click.option(
     "--env",
     "environment",
@@ -65,15 +71,25 @@ def supervise(
 
 
 @cli.command()
-@click.option("--port", type=int, help="PACKSHOT_SUPERVISOR_PORT of the supervisor.")
+@click.option(
+    "--port",
+    type=int,
+    envvar="PACKSHOT_SUPERVISOR_PORT",
+    default=SUPERVISOR_PORT,
+    show_default=True,
+    help="Of the supervisor.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def status(port: int | None, *, as_json: bool) -> None:
-    """Show this host's cards, as their supervisor sees them."""
-    from worker.supervisor.settings import SupervisorSettings  # noqa: PLC0415 - only if asked
-    from worker.supervisor.table import show  # noqa: PLC0415 - same
+def status(port: int, *, as_json: bool) -> None:
+    """Show this host's cards, as their supervisor sees them; exit code 6 if there is none."""
+    from worker.supervisor.table import show  # noqa: PLC0415 - only if asked
 
-    found = ask(port or SupervisorSettings.load().supervisor_port, "/status")
-    print(json.dumps(found) if as_json else show(found))
+    try:
+        found = ask(port, "/status")
+    except Unavailable as error:
+        raise Unavailable(f"no supervisor on this host, or on another port: {error}") from error
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(json.dumps(found) if as_json else show(found, width=width))
 
 
 @cli.command()

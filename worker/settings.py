@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from jobs.settings import Settings
+
+SUPERVISOR_PORT: Final = 9870
 
 
 class WorkerSettings(Settings):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from datetime import timedelta
 from time import monotonic
 
-from jobs.errors import BadSettings, FailureClass
+from jobs.errors import BadSettings, FailureClass, Unavailable
 from jobs.states import JobState
+from standalone.settings import child_environment
 from tests.faults.scene import Scene
 from tests.faults.supervised import LEASE, READY, is_alive, kill, supervised
 from tests.services import eventually
@@ -17,6 +20,16 @@ from worker.pages import ask
 
 SOON = timedelta(seconds=60)
 TWO = "cpu:0,cpu:1"
+
+
+def status_of(port: int) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "worker", "status", "--port", str(port)],
+        env=child_environment({}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_a_job_of_a_killed_worker_runs_again_long_before_its_lease_ends(scene: Scene) -> None:
@@ -41,6 +54,8 @@ def test_a_job_of_a_killed_worker_runs_again_long_before_its_lease_ends(scene: S
         (move,) = [one for one in scene.services.ledger.history(job.id) if "lost" in one.why]
         assert (move.who, move.why) == ("supervisor", "worker lost: killed by signal 9 (Killed)")
         assert host.card(card)["restarts"] == 1
+        shown = status_of(host.port)
+        assert (shown.returncode, shown.stdout.count(" working ")) == (0, 2)
         assert host.card(card)["pid"] != int(pid)
 
 
@@ -126,7 +141,8 @@ def test_sigterm_lets_every_worker_finish_what_it_has_in_hand(scene: Scene) -> N
 
 
 def test_a_second_sigterm_gives_the_jobs_back_uncounted(scene: Scene) -> None:
-    with supervised(scene, "--cards", "cpu:0", fake_steps=600, fake_step_seconds=0.1) as host:
+    slow = {"fake_steps": 600, "fake_step_seconds": 0.1, "drain_seconds": 600}
+    with supervised(scene, "--cards", "cpu:0", **slow) as host:
         host.eventually_ready()
         job = scene.submit("somebody else will do me")
         scene.eventually_running(job.id)
@@ -151,6 +167,9 @@ def test_no_worker_outlives_a_supervisor_that_is_killed(scene: Scene) -> None:
         host.process.wait()
 
         eventually(lambda: not any(map(is_alive, pids)))
+        shown = status_of(host.port)
+        assert shown.returncode == Unavailable.exit_code
+        assert shown.stderr.startswith("packshot-worker: no supervisor on this host")
 
 
 def test_a_job_that_kills_every_worker_ends_as_a_dead_letter_and_takes_nobody_with_it(

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import Field
 
 from jobs.settings import PREFIX
-from worker.settings import WorkerSettings
+from worker.settings import SUPERVISOR_PORT, WorkerSettings
 from worker.supervisor.inventory import Slot
 
 #: What libraries on the processor take for their number of threads.
@@ -18,7 +18,7 @@ THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 class SupervisorSettings(WorkerSettings):
     supervisor_port: int = Field(
-        default=9870,
+        default=SUPERVISOR_PORT,
         ge=0,
         le=65_535,
         description="/metrics, /livez, /readyz and /status of the host, on loopback; 0: nowhere",
