@@ -77,7 +77,7 @@ bench-queue: $(STAMP) ## jobs per second in and out, beside other queues (build/
 
 .PHONY: bench-worker
 bench-worker: $(STAMP) ## how busy simulated cards are kept (build/bench/worker.json)
-	@$(BIN)/python -m benchmarks.worker
+	@$(BIN)/python -m benchmarks.worker $(ARGS)
 
 .PHONY: bench-reconciler
 bench-reconciler: $(STAMP) ## a tick with 100,000 and 300,000 queued jobs (build/bench/reconciler.json)
