@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from envpack.node.commands import Answer, Command
-from envpack.node.errors import InvalidManifest, NotThere
+from envpack.node.ed25519 import is_valid
+from envpack.node.errors import InvalidManifest, NotThere, NotTrusted
+from envpack.node.minisign import read_keys
 from envpack.node.model import checked_digest, spelt
 from envpack.pack import build, judge, lock, provenance, scan, spec
 from envpack.pack.build import Sources
@@ -143,6 +145,30 @@ def _provenance(arguments: argparse.Namespace) -> Answer:
     return _document(arguments, "provenance.intoto.json", envelope, text)
 
 
+def _add_origin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("layer", metavar="DIGEST", help="layer of the depot")
+    parser.add_argument("--depot", type=Path, required=True, help="folder")
+    parser.add_argument("--key", action="append", required=True, help="public key or its file")
+
+
+def _origin(arguments: argparse.Namespace) -> Answer:
+    layer = checked_digest("layer", arguments.layer)
+    path = f"reports/{layer}/provenance.intoto.json"
+    texts = (Path(one).read_text("utf-8") if Path(one).is_file() else one for one in arguments.key)
+    keys = read_keys(texts)
+    said = provenance.opened(
+        _parsed(path, DepotFolder(arguments.depot).read(path).decode("utf-8", errors="replace")),
+        verify=lambda message, one: any(is_valid(key.key, message, one) for key in keys),
+    )
+    if {"name": f"manifests/{layer}.json", "digest": {"sha256": layer}} not in said["subject"]:
+        raise NotTrusted(f"{path}: tells of other layers")
+    built, ran = said["predicate"]["buildDefinition"], said["predicate"]["runDetails"]
+    materials = built["resolvedDependencies"]
+    lines = [f"env {layer[:12]}: signed, of {len(materials)} materials, by {ran['builder']['id']}"]
+    lines += [f"  {next(iter(one['digest'].values()))}  {one['name']}" for one in materials]
+    return Answer("\n".join(lines), said)
+
+
 def _subjects(depot: Path | None, layer: str) -> dict[str, str]:
     """The manifest, which is the layer, and the archives that the depot has of it."""
     subjects = {f"manifests/{layer}.json": layer}
@@ -231,9 +257,14 @@ def _judge(arguments: argparse.Namespace) -> Answer:
 
 def _read(name: str) -> Any:  # noqa: ANN401 - any JSON
     try:
-        return json.loads(sys.stdin.read() if name == "-" else Path(name).read_text("utf-8"))
+        return _parsed(name, sys.stdin.read() if name == "-" else Path(name).read_text("utf-8"))
     except FileNotFoundError as fault:
         raise NotThere(f"{name}: no such report") from fault
+
+
+def _parsed(name: str, text: str) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        return json.loads(text)
     except ValueError as fault:
         raise InvalidManifest(f"{name}: not JSON: {fault}") from fault
 
@@ -242,6 +273,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "build": Command("build an environment from its lock, or refresh the lock", _add_build, _build),
     "sbom": Command("list what an environment holds, as CycloneDX", _add_report_of_layer, _sbom),
     "provenance": Command("tell, signed, what a layer was made of", _add_provenance, _provenance),
+    "origin": Command("what a layer was made of, as it was signed", _add_origin, _origin),
     "scan": Command("known vulnerabilities; 10: some, 11: not audited", _add_scan, _scan),
     "ship": Command("bring a depot to a folder, a host or a bucket", _add_ship, _ship),
     "judge": Command("a canary: 0 promote, 20 wait, 21 roll back", _add_judge, _judge),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ def test_an_environment_is_locked_built_listed_attested_and_shipped(
 ) -> None:
     depot, layer, prefix = tmp_path / "depot", "e" * 64, tmp_path / "env"
     secret = make_key(tmp_path / "key", tmp_path / "key.pub")
+    make_key(tmp_path / "other", tmp_path / "other.pub")
     common = ("--spec", spec, "--variant", "cpu", "--builder", "py-rattler")
     local = ("--wheelhouse", wheelhouse)
 
@@ -75,6 +77,15 @@ def test_an_environment_is_locked_built_listed_attested_and_shipped(
         {"name": f"manifests/{layer}.json", "digest": {"sha256": layer}}
     ]
     assert len(statement["predicate"]["buildDefinition"]["resolvedDependencies"]) == 4
+
+    for who, code in ((tmp_path / "key.pub", 0), (tmp_path / "other.pub", 77)):
+        assert run("origin", layer, "--depot", depot, "--key", who)[0] == code
+    report = depot / "reports" / layer / "provenance.intoto.json"
+    elsewhere = depot / "reports" / ("f" * 64) / report.name
+    elsewhere.parent.mkdir()
+    shutil.copy(report, elsewhere)
+    assert run("origin", "f" * 64, "--depot", depot, "--key", tmp_path / "key.pub")[0] == 77
+    shutil.rmtree(elsewhere.parent)
 
     code, shipped = run("ship", depot, tmp_path / "far")
     kept = {one.name for one in (tmp_path / "far" / "reports" / layer).iterdir()}
