@@ -20,10 +20,11 @@ from jobs.errors import BadSettings
 from jobs.model import EditRequest
 from tests.engine.variants import TINY, load, loaded_so
 from worker.engine.base import Interrupted
+from worker.engine.diffusers import engine as engines
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.lora import merge_lora
 from worker.engine.diffusers.pipeline import Report, load_pipeline
-from worker.engine.diffusers.placement import Placement
+from worker.engine.diffusers.placement import Placement, Room
 from worker.engine.diffusers.placing import place
 from worker.engine.diffusers.profiles import LIGHTNING_SCHEDULER, Load
 
@@ -313,3 +314,16 @@ def test_a_kernel_of_attention_is_one_loads_own(
     assert (kernels(other), kernels(plain)) == ({"_native_math"}, {"native"})
     one, two = (np.frombuffer(made(engine, ask, product), np.uint8) for engine in (other, plain))
     assert np.abs(one.astype(int) - two).max() <= 1
+
+
+def test_a_card_that_is_not_free_at_the_start_is_a_warning(
+    random_folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its offload lasts as long as the process does."""
+    monkeypatch.setattr(engines, "room_on", lambda _device: Room(free=0.7, total=24.0))
+    load(random_folder, TINY)
+
+    (line,) = [vars(one) for one in caplog.records if one.message == "card_not_free"]
+    assert line["levelname"] == "WARNING"
+    assert line["placement"] == "model-offload"
+    assert "with all of the card resident would fit: end what else is on it" in line["why"]

@@ -27,9 +27,9 @@ from worker.engine.diffusers.placement import AUTO, Placed, Placement, choose
 from worker.engine.diffusers.placing import (
     card_peak_mib,
     forget_card_peak,
-    free_gib,
     free_unused,
     place,
+    room_on,
 )
 from worker.engine.diffusers.profiles import Profile
 from worker.engine.diffusers.repairs import noise_of_the_seed, picture_areas
@@ -111,7 +111,8 @@ class DiffusersEngine:
         read_index(folder, row)
         device = "cpu" if card.startswith("cpu") else "cuda"
         needs = row.needs_at(offer.load.precision)
-        placed = choose(options.placement, needs, free_gib(device))
+        placed = choose(options.placement, needs, room_on(device))
+        _warn_of_others(placed)
         # Files that are not as they should be are refused before 58 GB of them are loaded.
         revision = folder_revision(folder, lora=offer.load.lora, memory=options.memory)
         report = Report(device=device)
@@ -351,6 +352,19 @@ def _free_cache() -> None:
         free_unused()
     except RuntimeError as error:
         raise WorkerFatal(f"the card's memory could not be freed: {error}") from error
+
+
+def _warn_of_others(placed: Placed) -> None:
+    """A card that another process holds for a moment costs this one its speed for good."""
+    if placed.missed is not None:
+        log.warning(
+            "card_not_free",
+            extra={
+                "placement": placed.placement.value,
+                "why": f"{placed.why}; with all of the card {placed.missed.value} would fit: end"
+                " what else is on it, and start this worker again",
+            },
+        )
 
 
 def _tell_nobody(_done: int, _total: int) -> None:

@@ -75,31 +75,49 @@ class Placed:
 
     placement: Placement
     why: str
+    #: what the card would have had room for, were all of it free; ``None``: nothing better
+    missed: Placement | None = None
 
     def facts(self) -> Mapping[str, str]:
         return MappingProxyType({"placement": self.placement.value, "why": self.why})
 
 
-def choose(asked: str, needs: Needs, free_gib: float | None) -> Placed:
-    """The placement for a card with so much free memory; ``None`` stands for the CPU.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Room:
+    """Of one card, in GiB."""
+
+    free: float
+    total: float
+
+
+def choose(asked: str, needs: Needs, room: Room | None) -> Placed:
+    """The placement for a card with so much room; ``None`` stands for the CPU.
 
     What was asked for by name is done, fit or not.  Raises ``BadSettings`` when not even the
     smallest fits, and for a placement that these weights cannot have.
     """
-    if free_gib is None:
+    if room is None:
         return Placed(placement=Placement.RESIDENT, why="the CPU has one memory")
     if asked != AUTO:
         return _as_asked(Placement(asked), needs)
-    for placement in needs.ladder:
-        need = needs.of(placement)
-        if need is not None and free_gib >= need:
-            why = f"{free_gib:.1f} GiB of the card are free, {placement.value} needs {need:g}"
-            return Placed(placement=placement, why=why)
-    raise BadSettings(
-        f"the card has {free_gib:.1f} GiB free, the smallest placement needs"
-        f" {needs.of(needs.ladder[-1]):g}: free it, take a larger card, or name a placement in"
-        " PACKSHOT_PLACEMENT to try"
+    placement = _largest(needs, room.free)
+    if placement is None:
+        raise BadSettings(
+            f"the card has {room.free:.1f} GiB free, the smallest placement needs"
+            f" {needs.of(needs.ladder[-1]):g}: free it, take a larger card, or name a placement in"
+            " PACKSHOT_PLACEMENT to try"
+        )
+    best = _largest(needs, room.total)
+    return Placed(
+        placement=placement,
+        why=f"{room.free:.1f} GiB of the card are free, {placement.value} needs"
+        f" {needs.of(placement):g}",
+        missed=best if best is not placement else None,
     )
+
+
+def _largest(needs: Needs, gib: float) -> Placement | None:
+    return next((one for one in needs.ladder if gib >= (needs.of(one) or 0.0)), None)
 
 
 def _as_asked(placement: Placement, needs: Needs) -> Placed:

@@ -15,7 +15,7 @@ import torch
 from diffusers.hooks import HookRegistry, apply_group_offloading
 from diffusers.hooks import group_offloading as library
 
-from worker.engine.diffusers.placement import GIB, MIB, Placement
+from worker.engine.diffusers.placement import GIB, MIB, Placement, Room
 
 #: The layers of a transformer that repeat: one of them at a time is on the card.
 BLOCKS: Final = "transformer"
@@ -24,12 +24,12 @@ BLOCKS: Final = "transformer"
 UNSTREAMED: Final = "vae"
 
 
-def free_gib(device: str) -> float | None:
+def room_on(device: str) -> Room | None:
     """Of the card's memory; ``None`` for the CPU."""
     if device == "cpu":
         return None
-    free, _total = torch.cuda.mem_get_info()
-    return free / GIB
+    free, total = torch.cuda.mem_get_info()
+    return Room(free=free / GIB, total=total / GIB)
 
 
 def forget_card_peak(device: str) -> None:

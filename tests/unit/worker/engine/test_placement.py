@@ -4,11 +4,15 @@ import pytest
 
 from jobs.errors import BadSettings
 from worker.engine.diffusers.models import MODELS, ModelRow, model_row
-from worker.engine.diffusers.placement import AUTO, Placement, choose
+from worker.engine.diffusers.placement import AUTO, Placement, Room, choose
 from worker.engine.diffusers.profiles import Precision
 
 NEEDS = model_row("qwen-image-edit-2509").needs
 FP8 = model_row("qwen-image-edit-2509").needs_fp8
+
+
+def room(free: float, total: float | None = None) -> Room:
+    return Room(free=free, total=total or free)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +27,7 @@ FP8 = model_row("qwen-image-edit-2509").needs_fp8
 def test_auto_takes_the_fastest_that_fits_and_says_why(
     free_gib: float, placement: Placement
 ) -> None:
-    placed = choose(AUTO, NEEDS, free_gib)
+    placed = choose(AUTO, NEEDS, room(free_gib))
 
     assert placed.placement is placement
     assert placed.why == (
@@ -32,26 +36,28 @@ def test_auto_takes_the_fastest_that_fits_and_says_why(
 
 
 def test_rounded_weights_fit_a_smaller_card() -> None:
-    assert choose(AUTO, FP8, 62.0).placement is Placement.RESIDENT
-    assert choose(AUTO, FP8, 39.0).placement is Placement.MODEL_OFFLOAD
+    assert choose(AUTO, FP8, room(62.0)).placement is Placement.RESIDENT
+    assert choose(AUTO, FP8, room(39.0)).placement is Placement.MODEL_OFFLOAD
     for free in (62.0, 39.0):
-        assert choose(AUTO, NEEDS, free).placement is not choose(AUTO, FP8, free).placement
+        assert (
+            choose(AUTO, NEEDS, room(free)).placement is not choose(AUTO, FP8, room(free)).placement
+        )
 
 
 def test_a_placement_that_the_weights_cannot_have_is_never_taken() -> None:
     with pytest.raises(BadSettings, match=r"23\.5 GiB free, the smallest placement needs 34"):
-        choose(AUTO, FP8, 23.5)
+        choose(AUTO, FP8, room(23.5))
     with pytest.raises(BadSettings, match="as resident, model-offload, not as group-offload"):
-        choose("group-offload", FP8, 139.0)
+        choose("group-offload", FP8, room(139.0))
 
 
 def test_a_card_too_small_for_any_is_refused_with_the_need() -> None:
     with pytest.raises(BadSettings, match=r"3\.0 GiB free, the smallest placement needs 8"):
-        choose(AUTO, NEEDS, 3.0)
+        choose(AUTO, NEEDS, room(3.0))
 
 
 def test_one_named_is_taken_fit_or_not() -> None:
-    assert choose("resident", NEEDS, 3.0).placement is Placement.RESIDENT
+    assert choose("resident", NEEDS, room(3.0)).placement is Placement.RESIDENT
 
 
 @pytest.mark.parametrize("asked", [AUTO, "group-offload"])
@@ -72,3 +78,12 @@ def test_a_smaller_placement_never_needs_more(row: ModelRow) -> None:
         gib = [needs.of(placement) or 0.0 for placement in needs.ladder]
         assert gib == sorted(gib, reverse=True)
         assert min(gib) > 0
+
+
+def test_a_card_that_others_hold_a_part_of_is_told() -> None:
+    """The placement is for the whole life of the process."""
+    held, whole = (choose(AUTO, NEEDS, room(free, 79.2)) for free in (50.0, 78.5))
+
+    assert (held.placement, held.missed) == (Placement.MODEL_OFFLOAD, Placement.RESIDENT)
+    assert (whole.placement, whole.missed) == (Placement.RESIDENT, None)
+    assert choose("model-offload", NEEDS, room(50.0, 79.2)).missed is None  # as it was wanted
