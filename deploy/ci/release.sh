@@ -15,7 +15,7 @@
 #     ACCEPT       vulnerabilities that were decided to be lived with: "--accept ID --accept ID"
 #     BUILD        more options of packshot-env build: "--builder micromamba"
 #     CONTAINERS   docker or podman
-#     IMAGE        has nothing but the oldest Python that hosts may have: no zstd either
+#     IMAGE        has nothing but the oldest Python that hosts may have
 set -euo pipefail
 
 VARIANT=${VARIANT:-gpu}
