@@ -11,7 +11,7 @@ from jobs.errors import WorkerFatal
 from tests.services import eventually
 from tests.unit.worker.test_card import Seconds, never
 from worker.card import Card
-from worker.gate import ACCIDENT, FIRST_LEAD, MAX_AFTER, MAX_LEAD, MAX_SLACK, PATIENCE, Gate, Place
+from worker.gate import ACCIDENT, MAX_AFTER, MAX_LEAD, MAX_SLACK, PATIENCE, Gate, Place
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ def test_it_tells_when_it_will_open(gate: Gate, clock: Seconds) -> None:
         assert gate.opens_in() == inf  # nothing is known of a first job
         clock.now += 1.0
         gate.card.step(1, 10)
-        assert gate.opens_in() == pytest.approx(9.0 - FIRST_LEAD)
+        assert gate.opens_in() == pytest.approx(9.0 - gate.lead)
         clock.now += 0.5
-        assert gate.opens_in() == pytest.approx(8.5 - FIRST_LEAD)
+        assert gate.opens_in() == pytest.approx(8.5 - gate.lead)
 
     assert gate.opens_in() == 0.0
 
@@ -106,6 +106,14 @@ def test_a_job_is_ready_only_little_before_the_card_is_free(gate: Gate, clock: S
     ready_after(gate, clock, *[0.5, 1.5] * 20)
 
     assert gate.lead <= 1.2 + MAX_SLACK
+
+
+def test_a_first_job_that_opens_all_connections_does_not_make_the_next_ones_early(
+    gate: Gate, clock: Seconds
+) -> None:
+    ready_after(gate, clock, 1.0, 0.06)
+
+    assert gate.lead < 0.06 + 2 * MAX_SLACK
 
 
 def test_an_outage_of_the_bucket_says_nothing_about_its_usual_speed(
