@@ -14,7 +14,7 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from envpack.node import canary, leftovers, trees
+from envpack.node import canary, leftovers, selfcheck, trees
 from envpack.node.errors import NotTrusted
 from envpack.node.host import Host
 from envpack.node.model import LAYERS, Release, is_digest
@@ -61,9 +61,13 @@ def prune(host: Host, *, keep: int, dry_run: bool = False) -> Pruned:
 
 
 def is_used(host: Host, kind: str, digest: str) -> bool:
-    """Whether a live process uses a layer, or holds the lock of a release that names it."""
+    """Whether a live process uses a layer, or holds the lock of a release that names it.
+
+    A process that only tries it does not count: one may be left of a run that was killed.
+    """
+    texts = [text for text in _living()[0] if f"{selfcheck.MARK}=" not in text]
     naming = [name for name, one in host.releases().items() if getattr(one, kind) == digest]
-    return _Used(host, _living()[0]).layer(kind, digest) or any(
+    return _Used(host, texts).layer(kind, digest) or any(
         is_locked(host.release_folder(name)) for name in naming
     )
 

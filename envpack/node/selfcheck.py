@@ -9,6 +9,8 @@ from envpack.node.errors import Unsuitable
 from envpack.node.model import Manifest
 from envpack.node.process import run
 
+#: In the environment of a Python that is only tried: one whose run was killed ends by itself.
+MARK = "PACKSHOT_SELF_CHECK"
 _SECONDS = 300.0  # a cold disk reads gigabytes first
 #: Prints its prefix, then each module that does not load and why; torch must compute too.
 _PROBE = """
@@ -70,7 +72,7 @@ def failed_imports(tree: Path, names: list[str], *applications: Path) -> dict[st
     """
     python = str(tree / "bin" / "python")
     command = [python, "-I", "-B", "-c", _PROBE, json.dumps(names), *map(str, applications)]
-    ended = run(command, _SECONDS)
+    ended = run(command, _SECONDS, {MARK: "1"})
     if ended.code:
         raise Unsuitable(f"{python}: does not start: {ended.last_line}")
     prefix, failed = json.loads(ended.out.strip().splitlines()[-1])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+from datetime import timedelta
 from pathlib import Path
 
 from envpack.node.activate import activate
@@ -11,12 +13,38 @@ from envpack.node.integrity import differing
 from envpack.node.plan import Wishes
 from envpack.node.unpack import unpack
 from envpack.pack.node_file import node_file
-from tests.envpack_depot import SIGNER, TestDepot
+from tests.envpack_depot import ENV, SIGNER, Content, TestDepot
 from tests.integration.envpack.killing import killed_before_each_change
+from tests.services import eventually
 from tests.unit.envpack.node.scenes import releases, trusted
+
+A_WHILE = timedelta(seconds=60)  # until a process must have come so far
+#: Waits in its first check, once it was told to, until it is told to end.
+_WAITING = """#!/bin/sh
+here=$(dirname "$(dirname "$(readlink -f "$0")")")
+if [ -e {told}/wait ]; then
+  mv {told}/wait {told}/waits
+  while [ ! -e {told}/end ]; do sleep 0.1; done
+fi
+echo "[\\"$here\\", {{}}]"
+"""
 
 #: Each change is one run of the file; in all there are about as many as files and folders.
 EVERY = 3
+
+
+def command(folder: Path, *words: str) -> list[str]:
+    """Of the one file, which is written into ``folder`` too."""
+    key, node = folder / "key.pub", folder / "node.pyz"
+    key.write_text(SIGNER.public)
+    node.write_bytes(node_file())
+    place = ["--root", str(folder / "root"), "--depot", str(folder / "depot"), "--key", str(key)]
+    return [sys.executable, str(node), *words, *place]
+
+
+def strayed(folder: Path) -> None:
+    folder.chmod(0o755)
+    (folder / "stray.txt").write_text("x")
 
 
 def test_current_starts_whenever_its_repair_is_killed(tmp_path: Path) -> None:
@@ -24,17 +52,12 @@ def test_current_starts_whenever_its_repair_is_killed(tmp_path: Path) -> None:
     (digest,) = releases(host, depot, 1)
     activate(host, digest)
     release = host.release(digest)
-    key, node = tmp_path / "key.pub", tmp_path / "node.pyz"
-    key.write_text(SIGNER.public)
-    node.write_bytes(node_file())
-    place = ["--root", str(host.root), "--depot", str(depot.folder), "--key", str(key)]
+    _, node, *words = command(tmp_path, "unpack", digest, "--again")
 
     def broken() -> list[str]:
         for kind, folder in (("env", "lib"), ("app", "worker")):
-            tree = host.layer(kind, getattr(release, kind))
-            (tree / folder).chmod(0o755)
-            (tree / folder / "stray.txt").write_text("x")
-        return ["unpack", digest, "--again", *place]
+            strayed(host.layer(kind, getattr(release, kind)) / folder)
+        return words
 
     def check() -> None:
         started = subprocess.run(
@@ -46,10 +69,35 @@ def test_current_starts_whenever_its_repair_is_killed(tmp_path: Path) -> None:
             left = differing(host, kind, getattr(release, kind), quick=False)
             assert set(left) <= {"lib/stray.txt", "worker/stray.txt"}
 
-    kills = killed_before_each_change(node, broken, check, EVERY)
+    kills = killed_before_each_change(Path(node), broken, check, EVERY)
 
     assert kills * EVERY > 30
     for kind in ("env", "app"):
         assert differing(host, kind, getattr(release, kind), quick=False) == []
     assert [path for path in host.root.rglob("*") if path.name.startswith(".")] == []
     assert unpack(host, trusted(depot), digest, Wishes(again=True)).fresh == ()
+
+
+def test_a_check_that_outlives_a_killed_repair_does_not_stop_the_next(tmp_path: Path) -> None:
+    depot, host = TestDepot(tmp_path / "depot"), Host(tmp_path / "root")
+    python = _WAITING.format(told=tmp_path).encode()
+    content = Content(files={**ENV.files, "bin/python": (python, 0o755)}, links=ENV.links)
+    digest = depot.release(env=depot.layer("env", content))
+    env = unpack(host, trusted(depot), digest).release.env
+    words = command(tmp_path, "unpack", digest, "--again")
+    strayed(host.layer("env", env) / "lib")
+    (tmp_path / "wait").touch()
+
+    try:
+        with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
+            try:
+                eventually((tmp_path / "waits").exists, within=A_WHILE)
+            finally:
+                process.kill()
+        strayed(host.layer("env", env) / "lib")
+        ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    finally:
+        (tmp_path / "end").touch()
+
+    assert ended.returncode == 0, ended.stderr
+    assert differing(host, "env", env, quick=False) == []
