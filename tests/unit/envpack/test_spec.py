@@ -50,7 +50,7 @@ def test_the_worker_is_given_what_the_project_asks_for(variant: str) -> None:
     wheels = asked(list(spec.read(spec.WORKER, variant).wheels))
 
     assert {name: wheels.get(name) for name in asked(ours)} == asked(ours)
-    assert set(wheels) - set(asked(ours)) == {"nvidia-ml-py", "prometheus-client"}
+    assert set(wheels) - set(asked(ours)) == {"nvidia-ml-py"}
 
 
 def test_only_the_variant_with_cuda_needs_a_driver() -> None:
