@@ -74,6 +74,7 @@ def test_every_profile_has_a_row_after_the_baseline(run: tuple[dict[str, Any], s
     names = [row["name"] for row in content["rows"]]
 
     assert names[0] == "plain diffusers"
+    assert not any(content["rows"][0]["levers"][one] for one in ("compiled", "flat_vae"))
     assert {profile.name for profile in FULL.row.profiles} < set(names)
     assert {"quality-tuned", "low-memory", "try flat_vae=False", "try flat_vae=True"} < set(names)
 
