@@ -73,8 +73,10 @@ class Compressor(ABC):
         self._piece += data
         self._in_section += len(data)
         while len(self._piece) > self._size:
-            self._compress(bytes(self._piece[: self._size]), is_last=False)
-            del self._piece[: self._size]
+            rest = self._piece[self._size :]
+            del self._piece[self._size :]
+            self._compress(self._piece, is_last=False)
+            self._piece = rest
 
     def boundary(self) -> None:
         """Here a section may end."""
@@ -96,11 +98,11 @@ class Compressor(ABC):
                 self._take()
 
     def _end_section(self) -> None:
-        self._compress(bytes(self._piece), is_last=True)
-        self._piece.clear()
+        self._compress(self._piece, is_last=True)
+        self._piece = bytearray()
         self._in_section = 0
 
-    def _compress(self, piece: bytes, *, is_last: bool) -> None:
+    def _compress(self, piece: bytearray, *, is_last: bool) -> None:
         job = self._job(piece, is_last=is_last)
         self._waiting.append((self._pool.submit(job), is_last))
         while len(self._waiting) > 2 * self._threads:
@@ -116,7 +118,7 @@ class Compressor(ABC):
             self._written = 0
 
     @abstractmethod
-    def _job(self, piece: bytes, *, is_last: bool) -> Job:
+    def _job(self, piece: bytearray, *, is_last: bool) -> Job:
         """What compresses the section's next piece; called in the order of the stream."""
 
 
@@ -125,7 +127,7 @@ class _Zstd(Compressor):
 
     _size = ZSTD_PIECE
 
-    def _job(self, piece: bytes, *, is_last: bool) -> Job:  # noqa: ARG002 - a frame has its own end
+    def _job(self, piece: bytearray, *, is_last: bool) -> Job:  # noqa: ARG002 - a frame has its own end
         import zstandard  # noqa: PLC0415 - only to pack
 
         parameters = zstandard.ZstdCompressionParameters.from_level(self._level, write_checksum=1)
@@ -139,19 +141,19 @@ class _Gzip(Compressor):
     _before = b""
     _crc, _length = 0, 0
 
-    def _job(self, piece: bytes, *, is_last: bool) -> Job:
+    def _job(self, piece: bytearray, *, is_last: bool) -> Job:
         head = b"" if self._length else _GZIP_HEAD
         self._crc = zlib.crc32(piece, self._crc)
         self._length += len(piece)
         tail = struct.pack("<II", self._crc, self._length & 0xFFFFFFFF) if is_last else b""
         job = partial(_deflated, piece, self._before, self._level, (head, tail))
-        self._before = piece[-_DICTIONARY:]
+        self._before = bytes(piece[-_DICTIONARY:])
         if is_last:
             self._before, self._crc, self._length = b"", 0, 0
         return job
 
 
-def _deflated(piece: bytes, before: bytes, level: int, around: tuple[bytes, bytes]) -> bytes:
+def _deflated(piece: bytearray, before: bytes, level: int, around: tuple[bytes, bytes]) -> bytes:
     """With what comes before it in its section and, at its end, behind it."""
     head, tail = around
     deflate = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS, zdict=before)
