@@ -125,11 +125,8 @@ def _extracted(host: Host, layer: plan.Tree, archive: Archive, path: Path) -> ex
 @contextmanager
 def _synced(tree: Path) -> Iterator[None]:
     """Brings the tree to the disk meanwhile: what is marked complete survives a power failure."""
-    command = [
-        "sync",
-        "--file-system",
-        str(tree.parent),
-    ]  # naming the tree, it would seem to use it
+    # Naming the tree itself, a sync that outlives a killed run would seem to use it.
+    command = ["sync", "--file-system", str(tree.parent)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:  # noqa: S603 - coreutils
         yield
     if process.returncode:  # coreutils before 8.24 cannot sync one file system
