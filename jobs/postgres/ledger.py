@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from jobs.errors import JobNotFound, JobsError
 from jobs.estimates import place_of
-from jobs.ledger import LEASE, POSITION_LIMIT, Ended, JobFilter, Move, Place, Submitted
+from jobs.ledger import LEASE, Ended, JobFilter, Move, Place, Submitted
 from jobs.model import (
     Failure,
     Holding,
@@ -149,11 +149,8 @@ class PostgresLedger:
         mine = self.get(job_id)
         if mine.state is not JobState.QUEUED:
             return None
-        statement = standing_before(
-            mine.queue, mine.tenant, int(mine.priority), mine.id, limit=POSITION_LIMIT
-        )
         with self.database.connect() as connection:
-            ahead = {profile: count for profile, count in connection.execute(statement)}  # noqa: C416
+            ahead = standing_before(connection, mine)
             pace = self._paces.of(connection, mine.queue)
         return place_of(mine, ahead, pace)
 

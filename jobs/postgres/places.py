@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
-from uuid import UUID
+from typing import Any, Final
 
-from sqlalchemy import Integer, Select, Uuid, case, cast, func, literal, or_, select, true
+from sqlalchemy import (
+    Connection,
+    Integer,
+    Select,
+    SmallInteger,
+    Text,
+    Uuid,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+)
 
+from jobs.ledger import POSITION_LIMIT
+from jobs.model import Job
 from jobs.postgres.fair import in_line, in_line_of, lines_of, on_cards
 from jobs.postgres.tables import job
 
+OUR_QUEUE: Final = bindparam("our_queue", type_=Text)
+OUR_TENANT: Final = bindparam("our_tenant", type_=Text)
+OUR_PRIORITY: Final = bindparam("our_priority", type_=SmallInteger)
+THIS: Final = bindparam("this", type_=Uuid)
 
-def standing_before(
-    queue: str, tenant: str, priority: int, job_id: UUID, *, limit: int
-) -> Select[Any]:
+
+def standing_before(connection: Connection, mine: Job) -> dict[str, int]:
+    """How many jobs of each profile start before it, if no other comes."""
+    known = {
+        "our_queue": mine.queue,
+        "our_tenant": mine.tenant,
+        "our_priority": int(mine.priority),
+        "this": mine.id,
+    }
+    return {profile: count for profile, count in connection.execute(BEFORE, known)}  # noqa: C416
+
+
+def _before(limit: int) -> Select[Any]:
     """(profile, jobs), counted up to ``limit``: all of a higher priority, and of its own as many
     of each tenant as have a turn before it.  A line's profile is that of its first job.
 
@@ -21,7 +51,7 @@ def standing_before(
     stand before it in its own line and one, with more where its tenant has more on the cards,
     and with fewer where the other tenant has.
     """
-    mine = literal(job_id, Uuid())
+    queue, tenant, priority, mine = OUR_QUEUE, OUR_TENANT, OUR_PRIORITY, THIS
     own = (
         select(literal(1))
         .where(
@@ -71,3 +101,7 @@ def standing_before(
         .subquery()
     )
     return select(found.c.profile, func.count(literal(1))).group_by(found.c.profile)
+
+
+#: Built once: every caller polls.
+BEFORE: Final = _before(POSITION_LIMIT)
