@@ -26,7 +26,6 @@ CONNECT_TIMEOUT: Final = 2.0  # seconds
 VISIBILITY_TIMEOUT: Final = 86_400  # seconds
 TURN: Final = "packshot.turn."  # begins the key that whoever fills a queue holds
 TURN_TIMEOUT: Final = 3 * SOCKET_TIMEOUT  # seconds; more than all it does with Redis may take
-UNACKED: Final = "unacked"  # kombu's hash of messages delivered but not acknowledged
 
 
 def make_app(redis_url: str) -> Celery:
@@ -112,10 +111,8 @@ class CeleryDispatcher:
 
     def waiting(self, queue: str) -> set[JobId]:
         with self._gate():
-            ready: Any = self._redis.lrange(queue, 0, -1)
-            delivered: Any = self._redis.hvals(UNACKED)
-        named = [_named(raw) for raw in ready]
-        named += [_named(raw, wrapped=True) for raw in delivered]
+            waiting: Any = self._redis.lrange(queue, 0, -1)
+        named = [_named(raw) for raw in waiting]
         return {job_id for job_id in named if job_id is not None}
 
     def close(self) -> None:
@@ -147,12 +144,10 @@ def _where(redis_url: str) -> str:
     raise BadSettings("PACKSHOT_REDIS_URL: not of the form redis://:PASSWORD@HOST:PORT/0")
 
 
-def _named(raw: bytes, *, wrapped: bool = False) -> JobId | None:
+def _named(raw: bytes) -> JobId | None:
     """The job of a message; ``None`` if it is none of ours, which must not stop a reconciler."""
     try:
         message = json.loads(raw)
-        if wrapped:  # as kombu keeps those that were delivered
-            message, _exchange, _routing_key = message
         return JobId(UUID(message["headers"]["id"]))
     except (ValueError, LookupError, TypeError, AttributeError):
         return None

@@ -32,4 +32,8 @@ class Dispatcher(Protocol):
         """How many messages wait to be delivered, those of jobs long done included."""
 
     def waiting(self, queue: str) -> set[JobId]:
-        """Jobs whose messages the broker holds, delivered but unacknowledged ones included."""
+        """Jobs whose messages wait to be delivered.
+
+        Not those that were delivered and never acknowledged: whoever had one is dead, or has
+        claimed the job by now.
+        """
