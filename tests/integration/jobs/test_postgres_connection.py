@@ -76,10 +76,10 @@ def test_an_error_says_where_and_why_in_one_line(database: Database) -> None:
 def test_a_missing_privilege_says_what_to_do(ledger: PostgresLedger) -> None:
     denied = r"permission denied for table job for the user of PACKSHOT_DATABASE_URL: grant it"
 
+    stranger = "CREATE ROLE packshot_stranger; SET LOCAL ROLE packshot_stranger"  # rolled back
+
     with pytest.raises(Unavailable, match=denied), ledger.database.begin() as connection:
-        connection.execute(text("CREATE ROLE packshot_stranger"))  # gone with the transaction
-        connection.execute(text("SET LOCAL ROLE packshot_stranger"))
-        connection.execute(text("SELECT id FROM job"))
+        connection.execute(text(f"{stranger}; SELECT id FROM job"))
 
 
 def test_nobody_listening_is_unavailable(nowhere: str) -> None:
