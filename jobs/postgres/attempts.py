@@ -357,6 +357,7 @@ COMPLETE: Final = (
     .returning(
         *(job.c.finished_at, job.c.expires_at, job.c.steps_done, job.c.steps_total),
         *(job.c.cancel_requested_at, job.c.dispatched_at),
+        *(job.c.created_at, job.c.started_at, job.c.start_by),
     )
 )
 
