@@ -327,16 +327,24 @@ KEPT: Final = (
         edits=(
             Edit(
                 file=RETENTION,
-                text=".limit(limit).with_for_update(of=input_, skip_locked=True)",
-                instead=".limit(limit)",
+                text=".where(is_doomed()).limit(limit).with_for_update(skip_locked=True)",
+                instead=".where(is_doomed()).limit(limit)",
             ),
             Edit(
                 file=RETENTION,
-                text="                    _forget(connection, doomed)\n                    trouble",
-                instead="                    trouble",
+                text="                _forget(connection, doomed)\n",
+                instead="",
             ),
         ),
         test=f"{SWEEP_TESTS}::test_an_input_that_a_submit_counts_on_is_there_whatever_a_sweep_does",
+    ),
+    guard(
+        "nor on one over which a sweep was killed",
+        "jobs/postgres/inputs.py",
+        ".where(these, ~is_doomed())",
+        ".where(these)",
+        "tests/conformance/test_retentions.py::TestPostgresRetention"
+        "::test_a_sweep_that_is_killed_among_the_objects_leaves_none_that_is_counted_on",
     ),
     guard(
         "an input that is being touched is not swept",
