@@ -39,6 +39,8 @@ from worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
+#: How often the main thread looks up from its wait: seconds.
+LISTEN: Final = 0.5
 #: A job told to stop does so within a step; after this many seconds it counts as stuck.
 LAST_STEP: Final = 10.0
 ENDING: Final = "the worker is ending"
@@ -144,7 +146,8 @@ class WorkerProcess:
                 "profiles": ",".join(model.profiles),
             },
         )
-        self._wake.get()
+        while not self._woken(within=LISTEN):
+            pass
         self._drain()
         return self.exit
 
@@ -163,10 +166,19 @@ class WorkerProcess:
                 log.warning("waiting_for_the_ledger", extra={"reason": str(error)})
             else:
                 return True
-            with suppress(Empty):
-                self._wake.get(timeout=pause)
+            if self._woken(within=pause):
                 break
         return False
+
+    def _woken(self, *, within: float) -> bool:
+        """A signal that another thread was given by the kernel interrupts no wait of this one:
+        its handler runs when this thread looks up.
+        """
+        try:
+            self._wake.get(timeout=within)
+        except Empty:
+            return False
+        return True
 
     def _drain(self) -> None:
         """Claim no more; end with the jobs in hand, or give them back at the time limit."""
