@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 from datetime import timedelta
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -69,3 +71,14 @@ def test_an_idle_worker_ends_at_once(scene: Scene, number: signal.Signals) -> No
     assert code == 0
     assert monotonic() - began < 10  # there is nobody to wait for, and the limit is 120
     assert scene.services.ledger.live_workers() == []
+
+
+def test_a_signal_that_another_thread_was_given_is_heard(scene: Scene) -> None:
+    """The kernel chooses the thread; Python's handlers run in the first one alone."""
+    process = scene.worker().process
+    others = [int(task.name) for task in Path(f"/proc/{process.pid}/task").iterdir()]
+    others.remove(process.pid)
+
+    ctypes.CDLL(None).tgkill(process.pid, others[0], int(signal.SIGTERM))
+
+    assert process.wait(timeout=30) == 0
