@@ -37,6 +37,10 @@ def done(ledger: Ledger, word: str = "make it red", **options: object) -> Job:
     return completed(ledger, claimed(ledger, submitted(ledger, new(word, **options))))
 
 
+def away(_keys: Sequence[ArtifactKey]) -> None:
+    raise Unavailable("S3 does not answer")
+
+
 class RetentionConformance:
     @pytest.fixture(autouse=True)
     def offered(self, ledger: Ledger) -> None:
@@ -212,9 +216,6 @@ class RetentionConformance:
         ledger.record_input("a", DIGEST, size=7, media_type="image/png")
         let_pass(2 * DAY)
 
-        def away(_keys: Sequence[ArtifactKey]) -> None:
-            raise Unavailable("S3 does not answer")
-
         with pytest.raises(Unavailable):
             retention.remove_inputs(DAY, limit=10, delete=away)
 
@@ -243,9 +244,6 @@ class RetentionConformance:
     ) -> None:
         ledger.record_input("a", DIGEST, size=7, media_type="image/png")
         let_pass(2 * DAY)
-
-        def away(_keys: Sequence[ArtifactKey]) -> None:
-            raise Unavailable("S3 does not answer")
 
         with pytest.raises(Unavailable):
             retention.remove_inputs(DAY, limit=10, delete=away)

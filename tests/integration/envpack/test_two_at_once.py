@@ -9,12 +9,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 from envpack.node.host import Host
 from envpack.pack.node_file import node_file
 from tests.envpack_depot import SIGNER, TestDepot
+from tests.unit.envpack.node.web import served
 
 SECONDS = 60
 AGAIN_LATER = 75
@@ -43,15 +44,11 @@ def slow_server(folder: Path, gate: Gate) -> Iterator[str]:
 
         def log_message(self, *_: object) -> None: ...
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+    with served(Handler) as url:
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
+            yield url
         finally:
             gate.opened.set()
-            server.shutdown()
-            thread.join()
 
 
 def test_an_unpack_undoes_nothing_that_another_completed_meanwhile(tmp_path: Path) -> None:
