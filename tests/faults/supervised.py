@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +14,7 @@ from typing import Any, Final
 
 from jobs.errors import Unavailable
 from standalone.settings import child_environment
-from tests.faults.scene import Scene
+from tests.scene import OURS, Scene
 from tests.services import eventually
 from worker.pages import ask, read
 from worker.supervisor.child import free_port
@@ -74,11 +73,13 @@ class Supervised:
 
 
 @contextmanager
-def supervised(scene: Scene, *arguments: str, **settings: object) -> Iterator[Supervised]:
-    """``packshot-worker supervise …``; settings by their names, without the prefix."""
+def supervised(
+    scene: Scene, *arguments: str, program: Sequence[str] = OURS, **settings: object
+) -> Iterator[Supervised]:
+    """``packshot-worker supervise …``; settings by their names, without the prefix; ``None``: what
+    the program's own say."""
     port, log = free_port(), scene.folder / "supervisor.log"
     told = {
-        "engine": "fake",
         "fake_faults": True,
         "lease_seconds": LEASE.total_seconds(),
         "supervisor_port": port,
@@ -88,11 +89,11 @@ def supervised(scene: Scene, *arguments: str, **settings: object) -> Iterator[Su
     }
     environment = {
         **scene.environment,
-        **{f"PACKSHOT_{name.upper()}": str(value) for name, value in told.items()},
+        **{f"PACKSHOT_{key.upper()}": str(one) for key, one in told.items() if one is not None},
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "worker", "supervise", *arguments],
+            [*program, "supervise", *arguments],
             env=child_environment(environment),
             stdout=output,
             stderr=subprocess.STDOUT,

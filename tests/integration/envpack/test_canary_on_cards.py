@@ -1,161 +1,48 @@
-"""Two releases on one host, a worker per card started by its launcher, judged by its attempts.
-
-The releases' applications are this project's code, on the Python of the tests; their engine is the
-fake one.  Ledger, queue and bucket are real servers.
-"""
+"""Two releases on one host: a worker per card, started by their launchers, judged by its jobs."""
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from envpack.node import canary
 from envpack.node.activate import activate
 from envpack.node.host import Host
-from jobs.connect import Services, connect
-from jobs.model import Job
-from jobs.settings import ProducerSettings
 from jobs.states import JobState
-from producer import Client, Edit, Picture
-from standalone.settings import child_environment
 from tests.envpack_depot import Content, TestDepot
-from tests.services import eventually, fresh_database
+from tests.faults.supervised import READY, Supervised
+from tests.integration.envpack.floor import PYTHON, WAIT, Floor, application, runs_from
+from tests.scene import opened
+from tests.services import eventually
 from tests.unit.envpack.node.scenes import unpacked, with_files
-from tests.unit.producer.shop import photo
 
-PROJECT = Path(__file__).parents[3]
-#: Says where it is when it is checked; else it is the Python of these tests.
-PYTHON = f"""#!/bin/sh
-here=$(dirname "$(dirname "$(readlink -f "$0")")")
-case "$*" in *importlib*) echo "[\\"$here\\", {{}}]" ;; *) exec {sys.executable} "$@" ;; esac
-"""
-STARTED = timedelta(seconds=60)
-DONE = timedelta(seconds=60)
 ROUNDS = 10  # at most; half of what the canary takes fails, so that one or two will do
 EDITS = ("make it red", "make it red [memory]") * 10
-
-
-def application() -> Content:
-    """The code of workers and of clients, as it stands here."""
-    files = {
-        path.relative_to(PROJECT).as_posix(): (path.read_bytes(), 0o644)
-        for package in ("jobs", "producer", "worker")
-        for path in (PROJECT / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-    return Content(files=files)
-
-
-@dataclass
-class Floor:
-    """One host with two cards."""
-
-    host: Host
-    settings: dict[str, str]
-    services: Services
-    client: Client
-    workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-
-    def start(self, card: str) -> None:
-        """The worker of a card, as a unit of systemd starts it: from ``current``, ready."""
-        self.stop(card)
-        log = self.host.root / f"{card}.log"
-        with log.open("wb") as output:
-            self.workers[card] = subprocess.Popen(
-                [self._program("packshot-worker"), "run", "--card", card],
-                stdout=output, stderr=subprocess.STDOUT, **self._alone(),
-            )  # fmt: skip
-
-        def is_ready() -> bool:
-            assert self.workers[card].poll() is None, log.read_text()
-            return "worker_ready" in log.read_text()
-
-        eventually(is_ready, within=STARTED)
-
-    def stop(self, card: str) -> None:
-        if worker := self.workers.pop(card, None):
-            worker.send_signal(signal.SIGTERM)
-            assert worker.wait(timeout=DONE.total_seconds()) == 0
-
-    def releases(self) -> dict[str, str | None]:
-        """Card → release, of the workers that the ledger knows."""
-        return {one.card: one.release for one in self.services.ledger.live_workers()}
-
-    def runs_from(self, card: str) -> str:
-        """The application's folder that a card's worker imports from."""
-        environment = Path(f"/proc/{self.workers[card].pid}/environ").read_bytes().split(b"\0")
-        (path,) = (one for one in environment if one.startswith(b"PYTHONPATH="))
-        return path.partition(b"=")[2].decode()
-
-    def edited(self, instructions: Sequence[str], salt: str) -> list[Job]:
-        """Jobs that have ended; a failure is not tried again."""
-        picture = Picture(name="mug.png", data=photo())
-        jobs = [
-            self.client.submit(
-                Edit(pictures=[picture], instruction=one, salt=f"{salt}-{number}", max_failures=1)
-            )
-            for number, one in enumerate(instructions)
-        ]
-        return [self.client.wait(job.id, timeout=DONE) for job in jobs]
-
-    def judged(self, baseline: str) -> dict[str, Any]:
-        """What ``packshot report … | packshot-env judge -`` says."""
-        words = ["report", "--by", "release", "--baseline", baseline, "--json"]
-        report = subprocess.run(
-            [self._program("packshot"), *words], capture_output=True, check=True, **self._alone()
-        ).stdout
-        words = ["judge", "-", "--baseline", baseline, "--no-golden", "--json"]
-        judge = [sys.executable, "-m", "envpack", *words]
-        ended = subprocess.run(judge, input=report, capture_output=True, check=False, cwd=PROJECT)
-        found: dict[str, Any] = json.loads(ended.stdout)
-        return {**found, "exit_code": ended.returncode}
-
-    def _program(self, name: str) -> str:
-        return str(self.host.root / "current/bin" / name)
-
-    def _alone(self) -> dict[str, Any]:
-        return {"cwd": "/", "env": child_environment(self.settings)}
+CARDS: Final = ("cpu:0", "cpu:1")
 
 
 @pytest.fixture
 def floor(tmp_path: Path, postgres_url: str, redis_url: str, s3_url: str) -> Iterator[Floor]:
-    with fresh_database(postgres_url) as database_url:
-        settings = {
-            "PACKSHOT_DATABASE_URL": database_url,
-            "PACKSHOT_REDIS_URL": redis_url,
-            "PACKSHOT_S3_URL": s3_url,
-            "PACKSHOT_MODEL": "fake",
-            "PACKSHOT_ENGINE": "fake",
-            "PACKSHOT_FAKE_STEP_SECONDS": "0.02",  # so that no card takes all
-        }
-        file = tmp_path / "packshot.env"
-        file.write_text("\n".join(f"{name}={value}" for name, value in settings.items()))
-        services = connect(ProducerSettings.load(file))
-        services.init()
-        client = Client(
-            ledger=services.ledger,
-            artifacts=services.artifacts,
-            dispatcher=services.dispatcher,
-            model="fake",
-        )
-        floor = Floor(Host(tmp_path / "root"), settings, services, client)
-        try:
-            yield floor
-        finally:
-            for worker in floor.workers.values():
-                worker.kill()
-                worker.wait()
-            client.close()
-            services.close()
+    servers = {
+        "PACKSHOT_DATABASE_URL": postgres_url,
+        "PACKSHOT_REDIS_URL": redis_url,
+        "PACKSHOT_S3_URL": s3_url,
+        "PACKSHOT_FAKE_STEP_SECONDS": "0.02",  # so that no card takes all
+    }
+    with opened(servers, tmp_path, partial(Floor, host=Host(tmp_path / "root"))) as floor:
+        yield floor
+
+
+@pytest.fixture
+def depot(tmp_path: Path) -> TestDepot:
+    return TestDepot(tmp_path / "depot")
 
 
 @pytest.fixture
@@ -172,25 +59,28 @@ def good(floor: Floor, depot: TestDepot) -> str:
 def bad(floor: Floor, depot: TestDepot, good: str) -> str:
     """Beside it: by its own settings, some instructions take more memory than its card has."""
     settings = {"settings.env": b"PACKSHOT_FAKE_FAULTS=true\n"}
-    app = depot.layer("app", with_files(application(), **settings))
-    release = depot.release(2, env=floor.host.release(good).env, app=app)
+    return another(floor, depot, good, 2, with_files(application(), **settings))
+
+
+def another(floor: Floor, depot: TestDepot, like: str, counter: int, app: Content) -> str:
+    """A release with the environment of one that is there."""
+    env = floor.host.release(like).env
+    release = depot.release(counter, env=env, app=depot.layer("app", app))
     return unpacked(floor.host, depot, release).release.digest
 
 
-@pytest.fixture
-def depot(tmp_path: Path) -> TestDepot:
-    return TestDepot(tmp_path / "depot")
+def apps_of(host: Host, *releases: str) -> list[str]:
+    return [str(host.layer("app", host.release(one).app)) for one in releases]
 
 
 def test_a_canary_whose_attempts_fail_is_rolled_back(floor: Floor, good: str, bad: str) -> None:
     host = floor.host
-    apps = {one: str(host.layer("app", host.release(one).app)) for one in (good, bad)}
-
     canary.set_to(host, bad, ["cpu:1"])
-    for card in ("cpu:0", "cpu:1"):
+    for card in CARDS:
         floor.start(card)
     assert floor.releases() == {"cpu:0": good, "cpu:1": bad}
-    assert (floor.runs_from("cpu:0"), floor.runs_from("cpu:1")) == (apps[good], apps[bad])
+    running = [runs_from(floor.on_cards[card].process.pid) for card in CARDS]
+    assert running == apps_of(host, good, bad)
 
     said = judged_while_they_work(floor, good)
     findings = {one["name"]: one["finding"] for one in said["checks"]}
@@ -200,7 +90,7 @@ def test_a_canary_whose_attempts_fail_is_rolled_back(floor: Floor, good: str, ba
     canary.clear(host)
     floor.start("cpu:1")
     assert floor.releases() == {"cpu:0": good, "cpu:1": good}
-    assert floor.runs_from("cpu:1") == apps[good]
+    assert [runs_from(floor.on_cards["cpu:1"].process.pid)] == apps_of(host, good)
     after = floor.edited(EDITS, "after")
     assert {job.state for job in after} == {JobState.SUCCEEDED}
 
@@ -209,7 +99,7 @@ def judged_while_they_work(floor: Floor, baseline: str) -> dict[str, Any]:
     """The last word after some rounds: until it is not to wait."""
     for number in range(ROUNDS):
         floor.edited(EDITS, f"round {number}")
-        if (said := floor.judged(baseline))["exit_code"] != 20:
+        if (said := floor.judged(baseline))["exit_code"] != WAIT:
             return said
     pytest.fail(f"undecided after {ROUNDS} rounds")
 
@@ -226,3 +116,87 @@ def test_a_worker_that_runs_stays_with_its_release(floor: Floor, bad: str) -> No
     assert floor.edited(["make it red [memory]"], "after")[0].state is JobState.FAILED
     (newest, _) = floor.services.ledger.ended(within=timedelta(hours=1))
     assert (newest.release, newest.card) == (bad, "cpu:1")
+
+
+def test_a_supervisor_starts_the_cards_of_a_canary_from_its_release_and_rolls_them_back(
+    floor: Floor, good: str, bad: str
+) -> None:
+    floor.envpack("canary", "set", bad, "--cards", "cpu:0")
+    with floor.supervised(*CARDS) as supervisor:
+        supervisor.eventually_ready()
+        assert releases_of(supervisor) == floor.releases() == {"cpu:0": bad, "cpu:1": good}
+        assert [runs_from(pid) for pid in supervisor.pids()] == apps_of(floor.host, bad, good)
+        assert f'packshot_card_release{{card="cpu:0",release="{bad}"}} 1.0' in supervisor.metrics()
+
+        said = judged_while_they_work(floor, good)
+        ended = floor.services.ledger.ended(within=timedelta(hours=1))
+        reported = {one["release"]: one for one in floor.report(good)["releases"]}
+        assert {(one.card, one.release) for one in ended} == {("cpu:0", bad), ("cpu:1", good)}
+        assert {one: (reported[one]["attempts"] > 0) for one in (good, bad)} == {
+            good: True,
+            bad: True,
+        }
+        assert (reported[good]["out_of_memory"], reported[bad]["out_of_memory"] > 0) == (0, True)
+        assert (said["verdict"], said["canary"]) == ("roll back", bad)
+
+        floor.envpack("canary", "clear")
+        rolled(supervisor, floor, {"cpu:0": good, "cpu:1": good})
+        after = floor.edited(EDITS, "after")
+        assert {job.state for job in after} == {JobState.SUCCEEDED}
+
+
+def test_a_supervisor_takes_the_cards_to_a_new_release_and_back(
+    floor: Floor, depot: TestDepot, good: str
+) -> None:
+    new = another(floor, depot, good, 2, with_files(application(), worker__new=b"1"))
+    with floor.supervised(*CARDS) as supervisor:
+        supervisor.eventually_ready()
+
+        floor.envpack("canary", "set", new, "--cards", "cpu:0")
+        rolled(supervisor, floor, {"cpu:0": new, "cpu:1": good})
+        floor.envpack("activate", new)
+        floor.envpack("canary", "clear")
+        rolled(supervisor, floor, {"cpu:0": new, "cpu:1": new})
+        floor.envpack("rollback")
+        rolled(supervisor, floor, {"cpu:0": good, "cpu:1": good})
+
+
+def rolled(supervisor: Supervised, floor: Floor, expected: Mapping[str, str]) -> None:
+    """After SIGHUP and under load, with one card working at any moment and no job hurt."""
+    before = dict(zip(CARDS, supervisor.pids(), strict=True))
+    jobs = [floor.submit(f"under load {before} {number}") for number in range(60)]
+    working: list[int] = []
+
+    def is_done() -> bool:
+        status = supervisor.status()
+        working.append(sum(card["state"] == "working" for card in status["cards"]))
+        is_anew = all(card["pid"] not in {None, before[card["card"]]} for card in status["cards"])
+        return is_anew and status["roll"]["outcome"] in {"done", "stopped"}
+
+    supervisor.signal(signal.SIGHUP)
+    eventually(is_done, within=2 * READY)
+
+    assert supervisor.status()["roll"] == {"outcome": "done", "why": "", "done": [*CARDS]}
+    assert min(working) == 1
+    assert releases_of(supervisor) == floor.releases() == expected
+    ended = floor.client.wait_all([job.id for job in jobs], timeout=READY)
+    assert {(job.state, job.failures) for job in ended} == {(JobState.SUCCEEDED, 0)}
+
+
+def releases_of(supervisor: Supervised) -> dict[str, str]:
+    return {name: card["release"] for name, card in supervisor.cards().items()}
+
+
+@pytest.mark.usefixtures("good")
+def test_a_release_runs_its_own_code_wherever_it_is_started(floor: Floor, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "checkout"
+    (elsewhere / "worker").mkdir(parents=True)
+    for name in ("__init__.py", "__main__.py"):
+        (elsewhere / "worker" / name).write_text("raise SystemExit('the code of a checkout')\n")
+
+    program = floor.host.root / "current/bin/packshot-worker"
+    said = subprocess.run(
+        [program, "--help"], cwd=elsewhere, capture_output=True, text=True, check=False
+    )
+
+    assert (said.returncode, said.stderr) == (0, "")
