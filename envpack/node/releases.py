@@ -26,7 +26,8 @@ if [ "$here" != "$release/bin" ] || [ ! -x {python} ]; then
 fi
 {canary}unset PYTHONPATH PYTHONHOME PYTHONSTARTUP LD_LIBRARY_PATH LD_PRELOAD
 unset CONDA_PREFIX VIRTUAL_ENV
-export PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={app}
+# Safe: "-m" would else look in the working directory first, which may be a checkout.
+export PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={app}
 export PACKSHOT_RELEASE={digest} PACKSHOT_MODEL_DIR={model}
 # What was packed with this application, not with that of a supervisor which starts this; single
 # variables come before it, and a file that somebody named instead of it.
