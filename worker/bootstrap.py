@@ -68,7 +68,7 @@ def run(settings: WorkerSettings) -> int:
     from worker.process import WorkerProcess  # noqa: PLC0415 - imports Celery
 
     log.info("worker_starting", extra=settings.redacted())
-    health = Health()
+    health = Health(settings.release or "")
     if settings.health_port:
         serve(health.pages(), settings.health_port, setting="PACKSHOT_HEALTH_PORT")
     services = connect(settings)

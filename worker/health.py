@@ -32,7 +32,8 @@ class Phase(StrEnum):
 class Health:
     """Collects what the parts of a worker show of themselves."""
 
-    def __init__(self) -> None:
+    def __init__(self, release: str = "") -> None:
+        self.release = release  #: digest; empty: started from none
         self.phase = Phase.LOADING
         self.tally = Tally()
         self._loops: Mapping[str, Pulse] = {}
@@ -78,4 +79,4 @@ class Health:
         }
 
     def _page(self, problems: list[str]) -> Page:
-        return well(problems, phase=self.phase)
+        return well(problems, phase=self.phase, release=self.release)

@@ -30,7 +30,7 @@ def port(scene: Scene) -> int:
 def test_a_working_worker_is_alive_and_ready(scene: Scene, port: int) -> None:
     scene.worker()
 
-    assert ask(port, "/livez") == {"ok": True, "phase": "working", "problems": []}
+    assert ask(port, "/livez") == {"ok": True, "phase": "working", "release": "", "problems": []}
     assert ask(port, "/readyz")["ok"]
     assert "/livez" in ask(port, "/elsewhere")["paths"]
 

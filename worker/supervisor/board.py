@@ -73,6 +73,7 @@ class Board(Collector):
             "why": "" if post.is_ready else _why(post),
             "pid": child.process.pid if child else None,
             "environment": post.environment,
+            "release": post.release,
             "restarts": post.restarts.total,
             "ends": dict(post.ends),
             "xids": dict(post.xids),
@@ -97,6 +98,7 @@ class Board(Collector):
         yield from self._states()
         yield from self._counts()
         yield from self._memory()
+        yield self._releases()
         yield self._roll()
         yield from merged(post.totals for post in self._posts).values()
 
@@ -141,6 +143,17 @@ class Board(Collector):
             if count is not None:
                 used.add_metric([post.slot.name], count)
         yield used
+
+    def _releases(self) -> Metric:
+        releases = GaugeMetricFamily(
+            "packshot_card_release",
+            "1 for the release that a card's worker runs.",
+            labels=["card", "release"],
+        )
+        for post in self._posts:
+            if post.release:
+                releases.add_metric([post.slot.name, post.release], 1.0)
+        return releases
 
     def _roll(self) -> Metric:
         stopped = GaugeMetricFamily(

@@ -89,8 +89,13 @@ class Post:
 
     @property
     def environment(self) -> str:
-        """Where its process was started from."""
+        """Whose program started its process."""
         return str(Path(self.child.command[0]).parent.parent) if self.child else ""
+
+    @property
+    def release(self) -> str:
+        """What its process runs; empty until it says so."""
+        return self.watch.release if self.watch else ""
 
     @property
     def busy_share(self) -> float | None:

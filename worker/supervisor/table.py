@@ -3,59 +3,82 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 COLOURS: Final = {"working": "green", "out": "red", "stopped": "dim"}
 WIDTH: Final = 120  # where nobody looks at it on a terminal
+GAP: Final = 2  # between two columns
 GIB: Final = 2**30
+LEFT: Final = frozenset({"card", "state", "release"})
+#: Of a card's name or a release's digest: ``GPU-`` and 8 digits, as a person compares them.
+HEAD: Final = 12
+#: What a narrow terminal goes without, this first; ``--json`` has it all.
+SPARED: Final = ("pid", "restarts", "memory", "release", "for")
 
 
 def show(found: Mapping[str, Any], *, width: int | None = None) -> str:
     """What ``/status`` says, as a table and a line on the last reload."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("card", "state", "for", "pid", "restarts", "done", "failed", "busy", "memory"):
-        table.add_column(name, no_wrap=True, justify="right" if name in NUMBERS else "left")
-    for card in found["cards"]:
-        table.add_row(*_row(card))
-    console = Console(file=io.StringIO(), width=width or WIDTH, force_terminal=width is not None)
-    console.print(table)
-    for card in found["cards"]:
-        if card["why"]:
-            console.print(f"{card['card']}  {card['why']}", markup=False, highlight=False)
-    for line in _roll(found["roll"]):
-        console.print(line, markup=False, highlight=False)
+    width, is_terminal = width or WIDTH, width is not None
+    console = Console(file=io.StringIO(), width=width, force_terminal=is_terminal)
+    console.print(_table(_rows(found["cards"]), width))
+    said = [f"{card['card']}  {card['why']}" for card in found["cards"] if card["why"]]
+    for line in [*said, *_roll(found["roll"])]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     assert isinstance(console.file, io.StringIO), "as it was made"
     return console.file.getvalue().rstrip()
 
 
-NUMBERS: Final = frozenset({"for", "pid", "restarts", "done", "failed", "busy", "memory"})
+def _table(rows: Sequence[Mapping[str, str]], width: int) -> Table:
+    columns = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    if not any(row["release"] for row in rows):
+        del columns["release"]
+    for name in SPARED:
+        if sum(columns.values()) + GAP * (len(columns) - 1) > width:
+            columns.pop(name, None)
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for name in columns:
+        table.add_column(name, no_wrap=True, justify="left" if name in LEFT else "right")
+    for row in rows:
+        colour = COLOURS.get(row["state"], "yellow")
+        coloured = {**row, "state": Text(row["state"], colour)}
+        table.add_row(*(coloured[name] for name in columns))
+    return table
 
 
-def _row(card: Mapping[str, Any]) -> list[str]:
-    state, colour = card["state"], COLOURS.get(card["state"], "yellow")
-    name = state if card["ready"] or state != "working" else "not ready"
-    busy = "" if card["busy_share"] is None else f"{card['busy_share']:.0%}"
-    return [
-        card["card"],
-        f"[{colour if name == state else 'yellow'}]{name}[/]",
-        _span(card["seconds"]),
-        str(card["pid"] or ""),
-        str(card["restarts"]),
-        str(card["succeeded"]),
-        str(card["failed"]),
-        busy,
-        _memory(card),
-    ]
+def _rows(cards: Sequence[Mapping[str, Any]]) -> list[Mapping[str, str]]:
+    names = [card["card"] for card in cards]
+    head = next(
+        size for size in range(HEAD, 99) if len({one[:size] for one in names}) == len(names)
+    )
+    return [_row(card, card["card"][:head]) for card in cards]
+
+
+def _row(card: Mapping[str, Any], name: str) -> Mapping[str, str]:
+    is_unready = card["state"] == "working" and not card["ready"]
+    return {
+        "card": name,
+        "state": "not ready" if is_unready else card["state"],
+        "for": _span(card["seconds"]),
+        "pid": str(card["pid"] or ""),
+        "restarts": str(card["restarts"]),
+        "done": str(card["succeeded"]),
+        "failed": str(card["failed"]),
+        "busy": "" if card["busy_share"] is None else f"{card['busy_share']:.0%}",
+        "memory": _memory(card),
+        "release": card.get("release", "")[:HEAD],
+    }
 
 
 def _memory(card: Mapping[str, Any]) -> str:
     """Of the process; of the card too, where the driver tells."""
     counts = (card["memory_bytes"], card["card_memory_bytes"])
-    return " + ".join(f"{count / GIB:.1f} GiB" for count in counts if count)
+    shown = " + ".join(f"{count / GIB:.1f}" for count in counts if count)
+    return f"{shown} GiB" if shown else ""
 
 
 def _span(seconds: float) -> str:

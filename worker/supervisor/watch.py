@@ -30,6 +30,7 @@ class Watch:
     clock: Callable[[], float] = time.monotonic
     ready_at: float | None = None  #: when it was ready for the first time
     is_ready: bool = False
+    release: str = ""  #: by its own account: a canary's program hands its cards over
     problems: Sequence[str] = ()  #: why it is not ready, by its own account
     silent: float = 0.0  #: seconds without an answer
     unwell: float = 0.0  #: seconds for which it says that only a new process helps
@@ -60,6 +61,7 @@ class Watch:
             return
         self._note(silent=False, unwell=not is_live)
         self.is_ready, self.problems = bool(ready["ok"]), ready.get("problems", [])
+        self.release = ready.get("release", "")  # an older worker says none
         if self.is_ready and self.ready_at is None:
             self.ready_at = self.clock()
         if shown.status is HTTPStatus.OK:  # an older worker shows none
