@@ -6,7 +6,7 @@ A check says ok, warning, failed, or skipped with the reason: never nothing.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Callable
@@ -57,6 +57,8 @@ class Subject:
     host: Host
     release: Release
     quick: bool
+    #: Kinds of layers that this very process has unpacked, compared and tried: not looked at again.
+    fresh: Container[str] = ()
 
     @cached_property
     def env(self) -> Manifest:
@@ -81,12 +83,15 @@ Found = Iterator["tuple[str, str]"]
 Check = Callable[[Subject], Found]
 
 
-def check(host: Host, digest: str, *, quick: bool, needs_card: bool) -> list[Finding]:
+def check(
+    host: Host, digest: str, *, quick: bool, needs_card: bool, fresh: Container[str] = ()
+) -> list[Finding]:
     """All findings.  Raises ``NotThere`` only for a release that is not here.
 
-    Without a card, what asks for one is skipped; with ``needs_card`` it fails.
+    Without a card, what asks for one is skipped; with ``needs_card`` it fails.  ``fresh``: kinds
+    of layers that this process has just unpacked.
     """
-    subject = Subject(host, host.release(digest), quick)
+    subject = Subject(host, host.release(digest), quick, fresh)
     findings = [Finding(name, *one) for name, ask in CHECKS.items() for one in _asked(ask, subject)]
     for name, ask in ON_CARDS.items():
         found = _asked_of_cards(ask, subject, FAILED if needs_card else SKIPPED)
@@ -146,6 +151,9 @@ def cards() -> list[Card]:
 def _files(subject: Subject, kind: str) -> Found:
     digest = getattr(subject.release, kind)
     place = subject.host.placed(kind, digest)
+    if kind in subject.fresh:
+        yield OK, f"just unpacked, in {place}"
+        return
     wrong = differing(subject.host, kind, digest, quick=subject.quick)
     if wrong:
         yield FAILED, f"{len(wrong)} files not as unpacked, {wrong[0]}: packshot-env unpack --again"
@@ -157,6 +165,9 @@ def _files(subject: Subject, kind: str) -> Found:
 def _model(subject: Subject) -> Found:
     digest = subject.release.model
     folder = subject.host.placed("model", digest)
+    if "model" in subject.fresh:
+        yield OK, f"just fetched, in {folder}"
+        return
     manifest = subject.host.manifest("model", digest)
     if subject.quick:
         wrong = [
@@ -186,6 +197,9 @@ def _host(subject: Subject) -> Found:
 def _imports(subject: Subject) -> Found:
     if not selfcheck.has_python(subject.env):
         yield SKIPPED, "the environment has no Python"
+        return
+    if "env" in subject.fresh:
+        yield OK, "Python starts; just unpacked, and tried"
         return
     # Quickly, to start is enough: its files are as they were when all was loaded, at unpacking.
     names = [] if subject.quick else subject.env.facts.get("imports", [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Container
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from envpack.node.trust import Trusted
 
 ABOUT = "Verify, unpack, check and activate environments on this host."
 _FAILED = 1
-_MAX_KEY = 16384  # bytes
 
 
 def main() -> None:
@@ -47,15 +47,16 @@ def _verify(arguments: argparse.Namespace) -> Answer:
 
 
 def _unpack(arguments: argparse.Namespace) -> Answer:
-    done = unpack.unpack(
-        _host(arguments),
-        _trusted(arguments),
-        checked_digest("release", arguments.release),
-        plan.Wishes(arguments.allow_older, arguments.again, arguments.model_to),
-    )
+    host, digest = _host(arguments), checked_digest("release", arguments.release)
+    wishes = plan.Wishes(arguments.allow_older, arguments.again, arguments.model_to)
+    done = unpack.unpack(host, _trusted(arguments), digest, wishes)
     fresh = ", ".join(done.fresh) or "nothing was missing"
     text = f"release {done.release.name}: unpacked ({fresh}) in {done.seconds:.1f} s"
-    return Answer(text, {**asdict(done), "release": done.release.digest})
+    value = {**asdict(done), "release": done.release.digest}
+    if not arguments.activate:
+        return Answer(text, value)
+    switched = _checked_and_activated(host, digest, arguments, done.fresh)
+    return Answer(f"{text}\n{switched.text}", {**value, **switched.value}, switched.exit_code)
 
 
 def _check(arguments: argparse.Namespace) -> Answer:
@@ -70,12 +71,19 @@ def _check(arguments: argparse.Namespace) -> Answer:
 def _activate(arguments: argparse.Namespace) -> Answer:
     host = _host(arguments)
     digest = host.named(arguments.release)
-    if not arguments.unchecked:
-        findings = check.check(host, digest, quick=True, needs_card=False)
-        if check.failed(findings):
-            value = {"active": host.linked("current"), "findings": check.as_json(findings)}
-            text = f"{check.as_text(findings)}\nnot activated: a check failed"
-            return Answer(text, value, _FAILED)
+    if arguments.unchecked:
+        return _switched(activate.activate(host, digest, allow_older=arguments.allow_older))
+    return _checked_and_activated(host, digest, arguments)
+
+
+def _checked_and_activated(
+    host: Host, digest: str, arguments: argparse.Namespace, fresh: Container[str] = ()
+) -> Answer:
+    findings = check.check(host, digest, quick=True, needs_card=False, fresh=fresh)
+    if check.failed(findings):
+        value = {"active": host.linked("current"), "findings": check.as_json(findings)}
+        text = f"{check.as_text(findings)}\nnot activated: a check failed"
+        return Answer(text, value, _FAILED)
     return _switched(activate.activate(host, digest, allow_older=arguments.allow_older))
 
 
@@ -236,6 +244,9 @@ def _of_unpack(parser: argparse.ArgumentParser) -> None:
     _older(parser)
     parser.add_argument(
         "--again", action="store_true", help="also what is here, but not as it was unpacked"
+    )
+    parser.add_argument(
+        "--activate", action="store_true", help="make it current then, as `activate` does"
     )
     parser.add_argument("--model-to", type=Path, metavar="FOLDER", help="another place for weights")
     _at_root(parser)

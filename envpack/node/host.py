@@ -90,6 +90,10 @@ class Host:
     def complete(self, kind: str, digest: str, done: Completion) -> None:
         write(self.completion_path(kind, digest), spelt(asdict(done)))
 
+    def put_manifest(self, kind: str, digest: str, manifest: Manifest) -> None:
+        write(self.manifest_path(kind, digest), spelt(manifest.as_json()))
+        self._manifests[kind, digest] = manifest
+
     def manifest(self, kind: str, digest: str) -> Manifest:
         """Of a layer on this host; read once.  Raises ``NotThere``, ``NotTrusted``."""
         if (kind, digest) not in self._manifests:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
+from envpack.node.crew import side_by_side
 from envpack.node.errors import Unsuitable
 from envpack.node.model import Manifest
 from envpack.node.process import run
@@ -12,6 +14,8 @@ from envpack.node.process import run
 #: In the environment of a Python that is only tried: one whose run was killed ends by itself.
 MARK = "PACKSHOT_SELF_CHECK"
 _SECONDS = 300.0  # a cold disk reads gigabytes first
+#: Takes longer to load than all the others: they load beside it.
+_SLOW = "torch"
 #: Prints its prefix, then each module that does not load and why; torch must compute too.
 _PROBE = """
 import gc, importlib, json, sys
@@ -41,7 +45,13 @@ def check(tree: Path, manifest: Manifest) -> None:
     """
     if not has_python(manifest):
         return
-    failed = failed_imports(tree, _compiled(manifest))
+    failed: dict[str, str] = {}
+
+    def try_out(names: list[str]) -> None:
+        failed.update(failed_imports(tree, names))
+
+    groups = _groups(_compiled(manifest))
+    side_by_side([partial(try_out, names) for names in groups], len(groups))
     if failed:
         name, why = next(iter(failed.items()))
         raise Unsuitable(f"{tree.name[:12]}: {len(failed)} modules do not load, {name}: {why}")
@@ -63,6 +73,13 @@ def _compiled(manifest: Manifest) -> list[str]:
     }
     names: list[str] = manifest.facts.get("imports", [])
     return [name for name in names if any(one.startswith(name) for one in folders)]
+
+
+def _groups(names: list[str]) -> list[list[str]]:
+    """Each for a process of its own; one at least, since Python itself must start."""
+    slow = [name for name in names if name == _SLOW]
+    others = [name for name in names if name != _SLOW]
+    return [group for group in (slow, others) if group] or [[]]
 
 
 def failed_imports(tree: Path, names: list[str], *applications: Path) -> dict[str, str]:

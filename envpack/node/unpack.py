@@ -30,8 +30,8 @@ from envpack.node import (
     weights,
 )
 from envpack.node.errors import EnvpackError, NotTrusted
-from envpack.node.host import Completion, Host, sync_folder, write
-from envpack.node.model import Archive, Release, spelt
+from envpack.node.host import Completion, Host, sync_folder
+from envpack.node.model import Archive, Release
 from envpack.node.plan import Wishes
 from envpack.node.trust import Trusted, check_counter
 
@@ -98,7 +98,7 @@ def _unpack_layer(host: Host, trusted: Trusted, layer: plan.Tree, path: Path) ->
 def _write_layer(host: Host, layer: plan.Tree, archive: Archive, path: Path) -> None:
     tree, draft = host.layer(layer.kind, layer.digest), host.draft(layer.kind, layer.digest)
     draft.mkdir(parents=True)
-    write(host.manifest_path(layer.kind, layer.digest), spelt(layer.manifest.as_json()))
+    host.put_manifest(layer.kind, layer.digest, layer.manifest)
     try:
         changed = _extracted(host, layer, archive, path)
         with trees.put(draft, tree):

@@ -15,7 +15,7 @@ from pathlib import Path
 from envpack.node import fetch, suitable
 from envpack.node.errors import NotTrusted, Unsuitable
 from envpack.node.host import Completion, Host, write
-from envpack.node.model import FileRecord, Manifest, spelt
+from envpack.node.model import FileRecord, Manifest
 from envpack.node.trust import Trusted
 
 SUMS = "SHA256SUMS"  #: as ``sha256sum`` writes it; a worker refuses files that differ from it
@@ -53,7 +53,7 @@ def complete(host: Host, trusted: Trusted, lack: Lack) -> int:
     """Fetches what is lacking and marks the layer complete; bytes fetched.  Raises as ``pull``."""
     digest = lack.manifest.digest
     fetched = _fill(trusted, lack)
-    write(host.manifest_path("model", digest), spelt(lack.manifest.as_json()))
+    host.put_manifest("model", digest, lack.manifest)
     host.complete("model", digest, Completion(str(lack.folder), time.time()))
     return fetched
 
