@@ -82,11 +82,13 @@ def middle(rounds: Sequence[Figures]) -> Figures:
 def shares(rounds: Sequence[Figures]) -> Figures:
     """Of each round, ours in theirs: the two stood beside each other, under the same load."""
     found = [one["first_job_s"] / one["conda_pack_first_job_s"] for one in rounds]
+    cpu = [one["first_job_cpu_s"] / one["conda_pack_first_job_cpu_s"] for one in rounds]
     return {
         "rounds": len(rounds),
         "first_job_share": median(found),
         "first_job_share_least": min(found),
         "first_job_share_most": max(found),
+        "first_job_cpu_share": median(cpu),
     }
 
 
