@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -34,7 +33,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from jobs.errors import FailureClass, LeaseLost
-from jobs.model import Failure, Holding, Job, JobId, Lease, Order, Result, WorkerInfo
+from jobs.model import Failure, Holding, JobId, Lease, Order, WorkerInfo
 from jobs.postgres.fair import Facts, next_jobs, on_cards
 from jobs.postgres.rows import job_of, storable
 from jobs.postgres.tables import is_among, job, state_is, worker
@@ -55,8 +54,6 @@ RELEASED: Final = {
     "lease_expires_at": null(),
     "attempt_started_at": null(),
 }
-#: The same, of a job as it was read.
-RELEASED_JOB: Final[Mapping[str, Any]] = {"holder": None, "lease_expires_at": None}
 #: An attempt's record must not show what befell the one before.
 BLAMELESS: Final = {"failure_class": null(), "error_code": null(), "error": null()}
 #: What a row needs to be queued again.
@@ -242,30 +239,6 @@ def _order() -> ColumnElement[str]:
     )
 
 
-def complete(
-    connection: Connection, lease: Lease, result: Result, timings: Mapping[str, float]
-) -> Job:
-    """running → succeeded.  Said twice by the same attempt, it is true once."""
-    told = {
-        "this": lease.job.id,
-        "our_attempt": lease.attempt,
-        "our_name": lease.holder,
-        "our_result": asdict(result),
-        "our_timings": dict(timings),
-    }
-    row = connection.execute(COMPLETE, told).mappings().one_or_none()
-    if row is not None:
-        return replace(lease.job, **RELEASED_JOB, **row, state=JobState.SUCCEEDED, result=result)
-    # The answer to our first try may have been lost on its way.
-    ours = select(job).where(
-        job.c.id == lease.job.id,
-        state_is(JobState.SUCCEEDED),
-        job.c.attempt == lease.attempt,
-        job.c.result["key"].astext == result.key,
-    )
-    return job_of(_still_ours(connection.execute(ours).mappings().one_or_none(), lease))
-
-
 def fail(connection: Connection, lease: Lease, failure: Failure, retry_in: timedelta) -> RowMapping:
     """running → queued within the budget, else → failed; → cancelled if that was asked."""
     statement = _held(lease).values(
@@ -276,7 +249,7 @@ def fail(connection: Connection, lease: Lease, failure: Failure, retry_in: timed
         moved_by=lease.holder,
         moved_why=f"{failure.failure_class}: {failure.code}",
     )
-    return _still_ours(_moved(connection, statement), lease)
+    return still_ours(_moved(connection, statement), lease)
 
 
 def ended_badly(failure_class: FailureClass) -> dict[str, Any]:
@@ -310,7 +283,7 @@ def hand_back(connection: Connection, lease: Lease, why: str) -> RowMapping:
         **RELEASED,
         **REQUEUED,
     )
-    return _still_ours(_moved(connection, statement), lease)
+    return still_ours(_moved(connection, statement), lease)
 
 
 def confirm_cancel(connection: Connection, lease: Lease) -> RowMapping:
@@ -324,14 +297,14 @@ def confirm_cancel(connection: Connection, lease: Lease) -> RowMapping:
         moved_why=case((asked, job.c.moved_why), else_="cancelled by its worker"),
         **RELEASED,
     )
-    return _still_ours(_moved(connection, statement), lease)
+    return still_ours(_moved(connection, statement), lease)
 
 
 def _held(lease: Lease) -> Update:
-    return _fenced(lease.job.id, lease.attempt)
+    return fenced(lease.job.id, lease.attempt)
 
 
-def _fenced(job_id: Any, attempt: Any) -> Update:  # noqa: ANN401 - values, or parameters
+def fenced(job_id: Any, attempt: Any) -> Update:  # noqa: ANN401 - values, or parameters
     """The fence: every write of an attempt goes through this ``WHERE``."""
     return update(job).where(
         job.c.id == job_id,
@@ -340,33 +313,11 @@ def _fenced(job_id: Any, attempt: Any) -> Update:  # noqa: ANN401 - values, or p
     )
 
 
-#: Built once, and answered with no more than its worker cannot know.
-COMPLETE: Final = (
-    _fenced(THIS, OUR_ATTEMPT)
-    .values(
-        state=JobState.SUCCEEDED,
-        result=bindparam("our_result", type_=job.c.result.type),
-        finished_at=func.now(),
-        expires_at=func.now() + job.c.keep_for,
-        steps_done=job.c.steps_total,
-        timings=bindparam("our_timings", type_=job.c.timings.type),
-        moved_by=bindparam("our_name", type_=Text),
-        moved_why="completed",
-        **RELEASED,
-    )
-    .returning(
-        *(job.c.finished_at, job.c.expires_at, job.c.steps_done, job.c.steps_total),
-        *(job.c.cancel_requested_at, job.c.dispatched_at),
-        *(job.c.created_at, job.c.started_at, job.c.start_by),
-    )
-)
-
-
 def _moved(connection: Connection, statement: Update) -> RowMapping | None:
     return connection.execute(statement.returning(job)).mappings().one_or_none()
 
 
-def _still_ours(row: RowMapping | None, lease: Lease) -> RowMapping:
+def still_ours(row: RowMapping | None, lease: Lease) -> RowMapping:
     if row is None:
         raise LeaseLost(f"job {lease.job.id}: attempt {lease.attempt} no longer holds it")
     return row

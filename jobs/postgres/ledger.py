@@ -38,7 +38,8 @@ from jobs.model import (
     ServedModel,
     WorkerInfo,
 )
-from jobs.postgres import attempts, window
+from jobs.postgres import attempts, completions, window
+from jobs.postgres.completions import Completion
 from jobs.postgres.connection import Database
 from jobs.postgres.ended import ended
 from jobs.postgres.inputs import touch
@@ -50,6 +51,7 @@ from jobs.postgres.replay import replay
 from jobs.postgres.rows import job_of
 from jobs.postgres.submit import submit, submit_fresh
 from jobs.postgres.tables import input_, job, model, move, state_is, worker
+from jobs.postgres.together import Together
 from jobs.states import JobState
 from jobs.turns import Served
 
@@ -65,6 +67,7 @@ class PostgresLedger:
         self._models = Models()
         self._served = Served()
         self._paces = Paces()
+        self.completions = Together(self._complete_all, self._complete)
 
     # ---- what a producer asks
 
@@ -260,8 +263,15 @@ class PostgresLedger:
             return attempts.renew(connection, worker_id, holdings, lease)
 
     def complete(self, lease: Lease, result: Result, *, timings: Mapping[str, float]) -> Job:
+        return self.completions.call(lease.job.id, Completion(lease, result, timings))
+
+    def _complete_all(self, told: Sequence[Completion]) -> Mapping[JobId, Job]:
         with self.database.connect() as connection:
-            return attempts.complete(connection, lease, result, timings)
+            return completions.complete_all(connection, told)
+
+    def _complete(self, told: Completion) -> Job:
+        with self.database.connect() as connection:
+            return completions.complete(connection, told)
 
     def fail(self, lease: Lease, failure: Failure, *, retry_in: timedelta = timedelta(0)) -> Job:
         with self.database.connect() as connection:

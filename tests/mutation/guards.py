@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 
 ATTEMPTS: Final = "jobs/postgres/attempts.py"
+COMPLETIONS: Final = "jobs/postgres/completions.py"
 WINDOW: Final = "jobs/postgres/window.py"
 SCHEMA: Final = "jobs/postgres/migrations/versions/0001_first_schema.py"
 RECONCILER: Final = "jobs/reconciler.py"
 RETENTION: Final = "jobs/postgres/retention.py"
 RUNNER: Final = "worker/runner.py"
 LEDGER_TESTS: Final = "tests/conformance/test_ledgers.py::TestPostgresLedger"
+COMPLETION_TESTS: Final = "tests/integration/jobs/test_postgres_completions.py"
 SCHEMA_TESTS: Final = "tests/integration/jobs/test_postgres.py"
 RACES: Final = "tests/integration/jobs/test_postgres_races.py"
 SWEEP_TESTS: Final = "tests/integration/jobs/test_sweep.py"
@@ -66,10 +68,31 @@ STALE: Final = "test_a_stale_attempt_cannot_write"
 FENCES: Final = (
     guard(
         "the fence of complete",
-        ATTEMPTS,
-        "    _fenced(THIS, OUR_ATTEMPT)\n",
-        "    update(job).where(job.c.id == THIS, state_is(JobState.RUNNING))\n",
+        COMPLETIONS,
+        "    fenced(THIS, OUR_ATTEMPT),\n",
+        "    job.update().where(job.c.id == THIS, state_is(JobState.RUNNING)),\n",
         f"{LEDGER_TESTS}::{STALE}[complete]",
+    ),
+    guard(
+        "the fence of completions in one commit",
+        COMPLETIONS,
+        "fenced(told.c.id, told.c.attempt)",
+        "fenced(told.c.id, job.c.attempt)",
+        f"{COMPLETION_TESTS}::test_of_completions_in_one_commit_a_stale_one_is_refused_alone",
+    ),
+    guard(
+        "completions in one commit wait for no row",
+        COMPLETIONS,
+        "key_share=True, skip_locked=True",
+        "key_share=True",
+        f"{COMPLETION_TESTS}::test_a_row_that_another_holds_keeps_no_other_completion",
+    ),
+    guard(
+        "what only one of them is refused for, the others are not",
+        "jobs/postgres/together.py",
+        "        except Exception:  # noqa: BLE001 - each is told its own\n            return\n",
+        "        except ZeroDivisionError:\n            return\n",
+        f"{COMPLETION_TESTS}::test_one_that_the_schema_refuses_hurts_no_other",
     ),
     _unfenced("fail", "**ended_badly(failure.failure_class),", f"{STALE}[fail]"),
     _unfenced("hand_back", "state=case((asked", f"{STALE}[hand_back]"),
@@ -300,8 +323,8 @@ WORKER: Final = (
     guard(
         "the lease is looked at before a result is announced",
         RUNNER,
-        "suspect=suspicion)\n        held.check()\n",
-        "suspect=suspicion)\n",
+        "suspect=made.suspect)\n        held.check()\n",
+        "suspect=made.suspect)\n",
         "tests/unit/worker/test_last_look.py::test_an_order_that_comes_during_the_upload_is_obeyed",
     ),
     guard(
