@@ -1,3 +1,3 @@
-"""One process, card and engine: fetch ▸ decode ▸ [card] ▸ judge ▸ encode ▸ upload ▸ complete."""
+"""One process, card and engine: fetch ▸ prepare ▸ [card] ▸ finish ▸ encode ▸ upload ▸ complete."""
 
 from __future__ import annotations

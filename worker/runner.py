@@ -1,6 +1,6 @@
 """One attempt, from a claimed lease to a verdict.
 
-fetch ▸ decode ▸ [card] ▸ judge ▸ encode ▸ upload
+fetch ▸ decode ▸ prepare ▸ [card] ▸ judge ▸ finish ▸ encode ▸ upload
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ from jobs import pictures
 from jobs.artifacts import ArtifactStore
 from jobs.errors import Denied, FailureClass, LeaseLost, NoSuchArtifact, Unavailable
 from jobs.ledger import Ledger
-from jobs.model import Failure, Lease, Order, Result, input_key, output_key
+from jobs.model import Failure, Lease, Order, Result, Suspicion, input_key, output_key
 from worker.aside import aside
 from worker.card import Card
-from worker.engine.base import Engine
+from worker.engine.base import Edit, Engine
 from worker.failures import failure_of, is_ours
-from worker.final_size import at_final_size
 from worker.gate import Place
 from worker.held import Held, Ordered, Stop
 from worker.leases import LeaseKeeper
@@ -60,6 +59,26 @@ class Sources:
     """What the job edits: the source and its references, and more of the source."""
 
     pictures: Sequence[Image]
+    alpha: Image | None
+    xmp: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ready:
+    """A job that only waits for the card.  Of its pictures the source alone is kept."""
+
+    edit: Edit
+    source: Image
+    alpha: Image | None
+    xmp: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Made:
+    """What is left of a job when its picture is made."""
+
+    picture: Image
+    suspect: Suspicion | None
     alpha: Image | None
     xmp: bytes | None
 
@@ -177,22 +196,35 @@ class Runner:
 
     def _edit(self, held: Held, place: Place) -> Result:
         began = time.monotonic()
-        sources = self._fetch(held)
+        made = self._make(held, place)
+        with self._timed(held, "encode"):
+            data = self._encode(held, made)
+        result = replace(self._upload(held, made.picture, data), suspect=made.suspect)
+        held.check()
+        held.timings["total"] = time.monotonic() - began
+        return result
+
+    def _make(self, held: Held, place: Place) -> Made:
+        job = self._prepare(held)
         place.is_ready()
         ready = time.monotonic()
         with self.card.taken(lambda: self._check(held), held), self._timed(held, "card"):
             held.timings["wait"] = time.monotonic() - ready
             place.reached_card()
-            image = self._on_card(held, sources.pictures)
+            picture = self._on_card(held, job.edit)
         with self._timed(held, "judge"):
-            suspicion = suspicion_of(image, sources.pictures[0], held.job.request)
-        with self._timed(held, "encode"):
-            image = at_final_size(image, held.job.request, sources.pictures[0].size)
-            data = self._encode(held, image, sources)
-        result = replace(self._upload(held, image, data), suspect=suspicion)
+            suspicion = suspicion_of(picture, job.source, held.job.request)
+        with self._timed(held, "finish"):
+            picture = job.edit.finish(picture)
+        return Made(picture=picture, suspect=suspicion, alpha=job.alpha, xmp=job.xmp)
+
+    def _prepare(self, held: Held) -> Ready:
+        sources, request = self._fetch(held), held.job.request
+        assert request.seed is not None, "the ledger gives every job a seed"
         held.check()
-        held.timings["total"] = time.monotonic() - began
-        return result
+        with self._timed(held, "prepare"):
+            edit = self.engine.prepare(sources.pictures, request, seed=request.seed)
+        return Ready(edit=edit, source=sources.pictures[0], alpha=sources.alpha, xmp=sources.xmp)
 
     def _check(self, held: Held) -> None:
         if self.card.is_broken:
@@ -224,22 +256,19 @@ class Runner:
             self.ledger.forget_input(tenant, digest)
             raise
 
-    def _encode(self, held: Held, image: Image, sources: Sources) -> bytes:
+    def _encode(self, held: Held, made: Made) -> bytes:
         request = held.job.request
-        xmp = self.labeller.packet(held.job, sources.xmp) if self.labeller else None
+        xmp = self.labeller.packet(held.job, made.xmp) if self.labeller else None
         return pictures.encode(
-            image, request.format, quality=request.quality, alpha=sources.alpha, xmp=xmp
+            made.picture, request.format, quality=request.quality, alpha=made.alpha, xmp=xmp
         )
 
-    def _on_card(self, held: Held, sources: Sequence[Image]) -> Image:
-        request = held.job.request
-        assert request.seed is not None, "the ledger gives every job a seed"
-
+    def _on_card(self, held: Held, edit: Edit) -> Image:
         def on_step(done: int, total: int) -> None:
             self.card.step(done, total)
             held.step(done, total)
 
-        return self.engine.edit(sources, request, seed=request.seed, on_step=on_step)
+        return edit.on_card(on_step)
 
     def _upload(self, held: Held, image: Image, data: bytes) -> Result:
         key = output_key(held.lease)

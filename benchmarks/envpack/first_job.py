@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from jobs.model import EditRequest
+from worker.engine.base import edited
 from worker.engine.fake import FakeEngine
 
 
@@ -14,7 +15,7 @@ def main() -> None:
     assert bool(torch.isfinite(square @ square).all())
     request = EditRequest(pictures=("0" * 64,), instruction="make it red")
     photo = Image.new("RGB", (256, 256), "white")
-    picture = FakeEngine().edit([photo], request, seed=1, on_step=lambda *_: None)
+    picture = edited(FakeEngine(), [photo], request, seed=1)
     assert picture.size == photo.size
 
 

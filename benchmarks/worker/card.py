@@ -7,13 +7,14 @@ import resource
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from PIL import Image
 
 from jobs.model import EditRequest, ServedModel
-from worker.engine.base import OnStep
+from worker.engine.base import Edit, OnStep
 from worker.engine.fake import FAKE_MODEL
 
 STEPS: Final = 10
@@ -34,9 +35,11 @@ class SleepingCard:
     def warm_up(self) -> None:
         """Nothing is ever cold here."""
 
-    def edit(
-        self, pictures: Sequence[Image.Image], _request: EditRequest, *, seed: int, on_step: OnStep
-    ) -> Image.Image:
+    def prepare(self, pictures: Sequence[Image.Image], request: EditRequest, *, seed: int) -> Edit:
+        picture = pictures[0]
+        return _Nap(request=request, source=picture.size, card=self, picture=picture, seed=seed)
+
+    def sleep(self, on_step: OnStep) -> None:
         if not self._held:
             self._cpu_before = _cpu_s()
         began = time.time()
@@ -44,7 +47,6 @@ class SleepingCard:
             wait(self._seconds / STEPS)
             on_step(step, STEPS)
         self._held.append((began, time.time()))
-        return pictures[0].transpose(Image.Transpose.FLIP_LEFT_RIGHT) if seed % 2 else pictures[0]
 
     def close(self) -> None:
         """Write down when the card was held, and what the process cost since its first job."""
@@ -54,6 +56,18 @@ class SleepingCard:
             "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
         self._record.write_text(json.dumps(record))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Nap(Edit):
+    card: SleepingCard
+    picture: Image.Image
+    seed: int
+
+    def on_card(self, on_step: OnStep) -> Image.Image:
+        self.card.sleep(on_step)
+        mirrored = Image.Transpose.FLIP_LEFT_RIGHT
+        return self.picture.transpose(mirrored) if self.seed % 2 else self.picture
 
 
 def _cpu_s() -> float:

@@ -14,6 +14,7 @@ from jobs import pictures
 from jobs.model import ArtifactKey, EditRequest, OutputFormat
 from jobs.s3 import S3Store
 from jobs.settings import Settings
+from worker.engine.base import edited
 
 app = Celery("naive", broker=REDIS or "memory://")
 app.conf.update(
@@ -42,10 +43,6 @@ def edit(source: str, output_format: str, number: int) -> None:
     wanted = OutputFormat(output_format)
     image = pictures.decode(_bucket().get(ArtifactKey(source)), name=source)
     request = EditRequest(pictures=("0" * 64,), instruction="nothing", format=wanted)
-    made = _card().edit([image], request, seed=number, on_step=_tell_nobody)
+    made = edited(_card(), [image], request, seed=number)
     data = pictures.encode(made, wanted)
     _bucket().put(ArtifactKey(f"naive/{number}"), data, media_type=wanted.media_type)
-
-
-def _tell_nobody(_done: int, _total: int) -> None:
-    """Nobody watches."""

@@ -16,6 +16,7 @@ from PIL import Image
 
 from jobs.model import EditRequest
 from tests.engine.variants import TINY
+from worker.engine.base import edited
 from worker.engine.diffusers import pipeline as loading
 from worker.engine.diffusers.compiling import compile_blocks
 from worker.engine.diffusers.engine import DiffusersEngine
@@ -69,7 +70,7 @@ def test_in_bfloat16_it_is_the_same_picture_to_rounding(
 ) -> None:
     request = ask(steps=4, true_cfg_scale=2.0)
     exact, rounded = (
-        np.asarray(one.edit([product], request, seed=1, on_step=lambda *_: None), np.float32)
+        np.asarray(edited(one, [product], request, seed=1), np.float32)
         for one in (engine, engine_in_bfloat16(folder, load))
     )
 
@@ -90,7 +91,7 @@ def test_noise_is_drawn_in_float32_and_rounded(
 
     monkeypatch.setattr(library, "randn_tensor", note)
     engine = engine_in_bfloat16(folder, Load())
-    engine.edit([product], ask(steps=2), seed=1, on_step=lambda *_: None)
+    edited(engine, [product], ask(steps=2), seed=1)
 
     assert drawn == [torch.float32]
     assert library.randn_tensor is note  # put back

@@ -24,6 +24,7 @@ SETTINGS = {
 #: In a process of its own: a card is chosen before torch is imported.
 LOAD = """
 from worker.bootstrap import load_engine
+from worker.engine.base import edited
 from worker.settings import WorkerSettings
 from jobs.errors import BadSettings
 try:
@@ -37,6 +38,7 @@ import sys
 from PIL import Image
 from jobs.model import EditRequest
 from worker.bootstrap import load_engine
+from worker.engine.base import edited
 from worker.settings import WorkerSettings
 engine = load_engine(WorkerSettings.load())
 request = EditRequest(
@@ -46,7 +48,8 @@ request = EditRequest(
     profile="fast",
 )
 steps = []
-picture = engine.edit(
+picture = edited(
+    engine,
     [Image.new("RGB", (200, 100), "navy")],
     request,
     seed=1,

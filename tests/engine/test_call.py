@@ -13,6 +13,7 @@ from PIL import Image
 
 from jobs.errors import Permanent
 from jobs.model import EditRequest
+from worker.engine.base import edited
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.models import ModelRow
 
@@ -41,7 +42,7 @@ def call(
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 0)
     engine = DiffusersEngine(pipeline, row, card="GPU-1", revision="test")
-    engine.edit([product] * 2, ask(true_cfg_scale=3.0), seed=7, on_step=lambda *_: None)
+    edited(engine, [product] * 2, ask(true_cfg_scale=3.0), seed=7)
     return asked
 
 
@@ -72,4 +73,4 @@ def test_one_step_is_no_number_and_refused(
 
     assert bool(scheduler.sigmas.isnan().any())
     with pytest.raises(Permanent, match="steps: 2 or more, got 1"):
-        engine.edit([product], smuggled, seed=1, on_step=lambda *_: None)
+        edited(engine, [product], smuggled, seed=1)

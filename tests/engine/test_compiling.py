@@ -13,6 +13,7 @@ from PIL import Image
 
 from jobs.model import EditRequest
 from tests.engine.variants import TINY, load
+from worker.engine.base import edited
 from worker.engine.diffusers.compiling import Shape, compile_blocks, shapes_to_warm
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.models import model_row
@@ -63,7 +64,7 @@ def plain(random_folder: Path) -> DiffusersEngine:
 
 
 def made(engine: DiffusersEngine, request: EditRequest, pictures: list[Image.Image]) -> Image.Image:
-    return engine.edit(pictures, request, seed=1, on_step=lambda *_: None)
+    return edited(engine, pictures, request, seed=1)
 
 
 def distance(one: Image.Image, other: Image.Image) -> int:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from jobs.errors import BadSettings, OutOfResources, Permanent, WorkerFatal
 from jobs.model import EditRequest
-from worker.engine.base import Engine, Interrupted
+from worker.engine.base import Engine, Interrupted, edited
 from worker.engine.diffusers.engine import DiffusersEngine
 
 pytestmark = pytest.mark.engine
@@ -20,14 +20,10 @@ Ask = Callable[..., EditRequest]
 MODEL = "qwen-image-edit-2509-tiny"
 
 
-def ignore(done: int, total: int) -> None:
-    """Take note of nothing."""
-
-
-def edited(
+def made(
     engine: Engine, request: EditRequest, *pictures: Image.Image, seed: int = 1
 ) -> Image.Image:
-    return engine.edit(pictures, request, seed=seed, on_step=ignore)
+    return edited(engine, pictures, request, seed=seed)
 
 
 def test_a_loaded_engine_says_what_it_serves(folder: Path) -> None:
@@ -45,8 +41,8 @@ def test_a_loaded_engine_says_what_it_serves(folder: Path) -> None:
 def test_another_instruction_gives_another_picture(
     engine: DiffusersEngine, ask: Ask, product: Image.Image
 ) -> None:
-    white = edited(engine, ask(steps=2), product)
-    red = edited(engine, ask("make the background red", steps=2), product)
+    white = made(engine, ask(steps=2), product)
+    red = made(engine, ask("make the background red", steps=2), product)
 
     assert white.tobytes() != red.tobytes()
 
@@ -54,7 +50,7 @@ def test_another_instruction_gives_another_picture(
 def test_the_same_seed_gives_the_same_pixels_and_another_does_not(
     engine: DiffusersEngine, ask: Ask, product: Image.Image
 ) -> None:
-    one, two, other = (edited(engine, ask(steps=2), product, seed=seed) for seed in (1, 1, 2))
+    one, two, other = (made(engine, ask(steps=2), product, seed=seed) for seed in (1, 1, 2))
 
     assert one.tobytes() == two.tobytes()
     assert one.tobytes() != other.tobytes()
@@ -67,7 +63,7 @@ def test_the_picture_has_the_size_that_the_model_computes(
     engine: DiffusersEngine, ask: Ask, size: str, computed: tuple[int, int]
 ) -> None:
     """Scaling it is for others: here the card would wait."""
-    picture = edited(engine, ask(size=size, steps=2), Image.new("RGB", (201, 99), "navy"))
+    picture = made(engine, ask(size=size, steps=2), Image.new("RGB", (201, 99), "navy"))
 
     assert picture.size == computed
     assert picture.mode == "RGB"
@@ -79,8 +75,8 @@ def test_references_change_the_picture_and_the_first_one_shapes_it(
 ) -> None:
     references = [Image.new("RGB", (90, 200), "green")] * (count - 1)
 
-    alone = edited(engine, ask(steps=2), product)
-    picture = edited(engine, ask(steps=2), product, *references)
+    alone = made(engine, ask(steps=2), product)
+    picture = made(engine, ask(steps=2), product, *references)
 
     assert picture.size == (128, 128)
     assert (picture.tobytes() == alone.tobytes()) == (count == 1)
@@ -94,8 +90,12 @@ def test_every_step_is_told_in_order(
 ) -> None:
     told: list[tuple[int, int]] = []
 
-    engine.edit(
-        [product], ask(**choices), seed=1, on_step=lambda done, total: told.append((done, total))
+    edited(
+        engine,
+        [product],
+        ask(**choices),
+        seed=1,
+        on_step=lambda done, total: told.append((done, total)),
     )
 
     assert [pair for pair, _ in groupby(told)] == [(done, steps) for done in range(steps + 1)]
@@ -105,7 +105,7 @@ def test_every_step_is_told_in_order(
 def fresh_picture(folder: Path, ask: Ask, product: Image.Image) -> bytes:
     """What an engine makes that has never done anything before."""
     engine = DiffusersEngine.load(folder, card="cpu:0", model=MODEL)
-    return edited(engine, ask(steps=4), product).tobytes()
+    return made(engine, ask(steps=4), product).tobytes()
 
 
 def test_after_an_interrupt_the_next_picture_equals_a_fresh_engines(
@@ -117,8 +117,8 @@ def test_after_an_interrupt_the_next_picture_equals_a_fresh_engines(
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        engine.edit([product], ask("make it red", steps=5), seed=9, on_step=stop_after_two)
-    after = edited(engine, ask(steps=4), product)
+        edited(engine, [product], ask("make it red", steps=5), seed=9, on_step=stop_after_two)
+    after = made(engine, ask(steps=4), product)
 
     assert after.tobytes() == fresh_picture
 
@@ -137,7 +137,7 @@ def test_an_interrupt_frees_what_the_pipeline_holds(
         raise Interrupted(f"{done} of {total}")
 
     with pytest.raises(Interrupted):
-        engine.edit([product], ask(), seed=9, on_step=stop)
+        edited(engine, [product], ask(), seed=9, on_step=stop)
     assert freed == [True]
 
 
@@ -173,7 +173,7 @@ def test_a_fault_of_the_card_has_a_class(  # noqa: PLR0913 - fixtures
     monkeypatch.setattr(pipeline.transformer, "forward", fail)
 
     with pytest.raises(failure):
-        edited(engine, ask(), product)
+        made(engine, ask(), product)
 
 
 def test_after_running_out_of_memory_the_next_picture_equals_a_fresh_engines(  # noqa: PLR0913
@@ -191,8 +191,8 @@ def test_after_running_out_of_memory_the_next_picture_equals_a_fresh_engines(  #
     with monkeypatch.context() as patch:
         patch.setattr(pipeline.vae, "decode", fail)
         with pytest.raises(OutOfResources, match="CUDA out of memory"):
-            edited(engine, ask("make it red"), product, seed=9)
-    after = edited(engine, ask(steps=4), product)
+            made(engine, ask("make it red"), product, seed=9)
+    after = made(engine, ask(steps=4), product)
 
     assert after.tobytes() == fresh_picture
 
@@ -215,7 +215,7 @@ def test_guidance_needs_no_negative_prompt(  # noqa: PLR0913 - fixtures
     hook = pipeline.transformer.register_forward_pre_hook(lambda *_: seen.append(True))
 
     request = ask(steps=2, true_cfg_scale=guidance, negative=negative)
-    edited(engine, request, product)
+    made(engine, request, product)
     hook.remove()
 
     assert len(seen) == forwards
@@ -226,8 +226,8 @@ def test_the_log_stays_clean(
 ) -> None:
     engine = DiffusersEngine.load(folder, card="cpu:0", model=MODEL)
 
-    edited(engine, ask(steps=2, negative="blurred"), product)
-    edited(engine, ask(steps=2, true_cfg_scale=2.0, size="50x50"), product)
+    made(engine, ask(steps=2, negative="blurred"), product)
+    made(engine, ask(steps=2, true_cfg_scale=2.0, size="50x50"), product)
 
     assert capfd.readouterr() == ("", "")
 
@@ -244,7 +244,7 @@ def test_the_librarys_areas_are_restored(
         raise Interrupted
 
     with pytest.raises(Interrupted):
-        engine.edit([product], ask(), seed=1, on_step=stop)
+        edited(engine, [product], ask(), seed=1, on_step=stop)
 
     assert seen == [(128, 128), (128, 128)]
     assert library.calculate_dimensions is plain
@@ -269,7 +269,7 @@ def test_a_request_that_cannot_be_run_is_refused_for_good(
     message: str,
 ) -> None:
     with pytest.raises(Permanent, match=message):
-        edited(engine, ask(**choices), product)
+        made(engine, ask(**choices), product)
 
 
 def test_a_mark_of_the_template_that_came_past_submit_is_refused(
@@ -279,7 +279,7 @@ def test_a_mark_of_the_template_that_came_past_submit_is_refused(
     smuggled = EditRequest.recorded(**{**fields, "instruction": "a <|image_pad|>"})
 
     with pytest.raises(Permanent, match=r"instruction: contains <\|image_pad\|>"):
-        edited(engine, smuggled, product)
+        made(engine, smuggled, product)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_pictures_that_cannot_be_edited_are_refused_for_good(
     engine: DiffusersEngine, ask: Ask, pictures: list[Image.Image], message: str
 ) -> None:
     with pytest.raises(Permanent, match=message):
-        edited(engine, ask(), *pictures)
+        made(engine, ask(), *pictures)
 
 
 def test_a_folder_without_the_model_is_refused(tmp_path: Path) -> None:

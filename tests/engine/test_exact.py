@@ -15,6 +15,7 @@ from PIL import Image
 from jobs.errors import BadSettings
 from jobs.model import EditRequest
 from tests.engine.variants import TINY, load, loaded_so
+from worker.engine.base import edited
 from worker.engine.diffusers import exact
 from worker.engine.diffusers.exact import flatten_vae, use_real_rotary
 from worker.engine.diffusers.models import MODELS
@@ -146,10 +147,7 @@ def test_every_profile_has_it_and_the_librarys_picture_to_rounding(
 ) -> None:
     plain = load(random_folder, loaded_so(Load(flat_vae=False)))
     flat = load(random_folder, TINY)
-    one, other = (
-        engine.edit([product], ask(steps=2), seed=1, on_step=lambda *_: None)
-        for engine in (plain, flat)
-    )
+    one, other = (edited(engine, [product], ask(steps=2), seed=1) for engine in (plain, flat))
 
     assert all(profile.load.flat_vae for row in MODELS.values() for profile in row.profiles)
     assert type(flat._pipeline.vae._decode) is partial  # noqa: SLF001

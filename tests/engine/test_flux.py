@@ -16,6 +16,7 @@ from jobs.errors import Permanent
 from jobs.model import EditRequest
 from tests.engine.flux import write_klein, write_kontext
 from tests.engine.variants import load
+from worker.engine.base import edited
 from worker.engine.diffusers.engine import DiffusersEngine, Options
 from worker.engine.diffusers.models import ModelRow, model_row
 from worker.engine.diffusers.sizes import Size
@@ -45,7 +46,7 @@ def engines(
 
 
 def made(engine: DiffusersEngine, request: EditRequest, *pictures: Image.Image) -> bytes:
-    return engine.edit(pictures, request, seed=1, on_step=lambda *_: None).tobytes()
+    return edited(engine, pictures, request, seed=1).tobytes()
 
 
 @pytest.mark.parametrize(("name", "size"), [(KONTEXT, (192, 96)), (KLEIN, (176, 80))])
@@ -57,8 +58,8 @@ def test_it_edits_at_the_sources_aspect_and_tells_its_steps(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     told: list[tuple[int, int]] = []
-    picture = engines[name].edit(
-        [WIDE], ask(steps=2), seed=1, on_step=lambda *pair: told.append(pair)
+    picture = edited(
+        engines[name], [WIDE], ask(steps=2), seed=1, on_step=lambda *pair: told.append(pair)
     )
 
     assert picture.size == size
@@ -95,7 +96,7 @@ def test_the_transformer_sees_the_whole_source_at_the_pictures_own_size(
         return plain(film, *arguments, **choices)
 
     monkeypatch.setattr(vae, "encode", encode)
-    made = engines[name].edit([picture], ask(steps=2), seed=1, on_step=lambda *_: None)
+    made = edited(engines[name], [picture], ask(steps=2), seed=1)
 
     (light,) = seen
     assert light.shape == (made.height, made.width)

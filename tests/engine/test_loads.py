@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from jobs.errors import BadSettings
 from jobs.model import EditRequest
 from tests.engine.variants import TINY, load, loaded_so
-from worker.engine.base import Interrupted
+from worker.engine.base import Interrupted, edited
 from worker.engine.diffusers import engine as engines
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.lora import merge_lora
@@ -34,7 +34,7 @@ LAYER = "transformer_blocks.0.attn.to_q"
 
 
 def made(engine: DiffusersEngine, ask: Ask, product: Image.Image, seed: int = 1) -> bytes:
-    return engine.edit([product], ask(steps=2), seed=seed, on_step=lambda *_: None).tobytes()
+    return edited(engine, [product], ask(steps=2), seed=seed).tobytes()
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_a_step_cache_skips_work_and_forgets_between_edits(
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        engine.edit([product], ask("make it red", steps=3), seed=7, on_step=stop)
+        edited(engine, [product], ask("make it red", steps=3), seed=7, on_step=stop)
 
     assert skipped == 1
     assert made(engine, ask, product) == first
@@ -213,7 +213,7 @@ def test_an_edit_that_ends_early_leaves_model_offload_as_it_was(
 
     pipeline.maybe_free_model_hooks = free
     with pytest.raises(Interrupted):
-        engine.edit([product], ask("make it red"), seed=7, on_step=stop)
+        edited(engine, [product], ask("make it red"), seed=7, on_step=stop)
 
     assert brought_back == [True]
     assert len(pipeline._all_hooks) == hooks == 3  # noqa: SLF001

@@ -10,9 +10,8 @@ import torch
 from PIL import Image
 
 from jobs.model import EditRequest
-from worker.engine.base import NOT_FINITE
+from worker.engine.base import NOT_FINITE, edited
 from worker.engine.diffusers.engine import DiffusersEngine
-from worker.final_size import at_final_size
 from worker.suspects import suspicion_of
 
 pytestmark = pytest.mark.engine
@@ -36,8 +35,8 @@ def spoil(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Callable[[floa
     return from_now_on
 
 
-def edited(engine: DiffusersEngine, request: EditRequest, product: Image.Image) -> Image.Image:
-    return engine.edit([product], request, seed=1, on_step=lambda _done, _total: None)
+def made(engine: DiffusersEngine, request: EditRequest, product: Image.Image) -> Image.Image:
+    return edited(engine, [product], request, seed=1)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
@@ -51,7 +50,8 @@ def test_a_picture_of_no_numbers_is_black_and_says_so(
     spoil(value, 1.0)
 
     request = ask(steps=2, size="77x60")
-    picture = at_final_size(edited(engine, request, product), request, product.size)
+    edit = engine.prepare([product], request, seed=1)
+    picture = edit.finish(edit.on_card(lambda _done, _total: None))
     suspicion = suspicion_of(picture, product, ask())
 
     assert picture.size == (77, 60)
@@ -68,13 +68,13 @@ def test_a_few_are_told_too(
 ) -> None:
     spoil(float("nan"), 0.25)
 
-    picture = edited(engine, ask(steps=2), product)
+    picture = made(engine, ask(steps=2), product)
 
     assert picture.info[NOT_FINITE] == pytest.approx(0.25)
 
 
 def test_numbers_are_not_told_of(engine: DiffusersEngine, ask: Ask, product: Image.Image) -> None:
-    assert NOT_FINITE not in edited(engine, ask(steps=2), product).info
+    assert NOT_FINITE not in made(engine, ask(steps=2), product).info
 
 
 def test_values_that_the_latents_lost_are_found_in_the_picture(
@@ -90,7 +90,7 @@ def test_values_that_the_latents_lost_are_found_in_the_picture(
 
     hook = pipeline.transformer.register_forward_hook(spoil)
     try:
-        picture = edited(engine, ask(steps=2), product)
+        picture = made(engine, ask(steps=2), product)
     finally:
         hook.remove()
 

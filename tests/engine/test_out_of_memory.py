@@ -15,7 +15,7 @@ from jobs.errors import OutOfResources, WorkerFatal
 from jobs.model import EditRequest
 from tests.engine.faulty_card import FaultyCard
 from tests.engine.variants import TINY, load
-from worker.engine.base import Interrupted
+from worker.engine.base import Interrupted, edited
 from worker.engine.diffusers import engine as engines
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.pipeline import load_pipeline
@@ -51,7 +51,7 @@ def fresh(random_folder: Path, ask: Ask) -> bytes:
 
 def made(engine: DiffusersEngine, ask: Ask, seed: int = 1) -> bytes:
     picture = Image.new("RGB", (128, 128), (246, 208, 48))
-    return engine.edit([picture], ask(steps=2), seed=seed, on_step=lambda *_: None).tobytes()
+    return edited(engine, [picture], ask(steps=2), seed=seed).tobytes()
 
 
 def test_the_second_try_makes_the_same_picture_with_less_on_the_card(  # noqa: PLR0913 - fixtures
@@ -99,8 +99,12 @@ def test_steps_are_told_anew(
 ) -> None:
     told: list[int] = []
     with FaultyCard(own_pipeline, fails_at=(2,)).plugged_in():
-        laddered.edit(
-            [product], ask(steps=2), seed=1, on_step=lambda done, _total: told.append(done)
+        edited(
+            laddered,
+            [product],
+            ask(steps=2),
+            seed=1,
+            on_step=lambda done, _total: told.append(done),
         )
 
     assert [done for done, _ in groupby(told)] == [0, 1, 0, 1, 2]
@@ -177,7 +181,7 @@ def test_an_order_that_comes_while_parts_are_moved_waits_until_they_are(
                 raise Interrupted
 
         with pytest.raises(Interrupted):
-            laddered.edit([source], ask(steps=2), seed=1, on_step=on_step)
+            edited(laddered, [source], ask(steps=2), seed=1, on_step=on_step)
 
     assert len(orders) > 2  # signs of life on both ways
     assert card.passes == 1

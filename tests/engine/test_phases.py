@@ -11,7 +11,7 @@ from PIL import Image
 
 from jobs.errors import Transient
 from jobs.model import EditRequest
-from worker.engine.base import Interrupted
+from worker.engine.base import Interrupted, edited
 from worker.engine.diffusers.engine import DiffusersEngine
 
 pytestmark = pytest.mark.engine
@@ -75,7 +75,7 @@ def test_it_ends_before_the_next_piece_of_work(  # noqa: PLR0913 - fixtures
     request = ask(steps=2, true_cfg_scale=2.0)
 
     with pytest.raises(Interrupted, match=f"at {call}$"):
-        engine.edit([product, product], request, seed=1, on_step=stop_at(call))
+        edited(engine, [product, product], request, seed=1, on_step=stop_at(call))
 
     assert work == done
 
@@ -89,7 +89,7 @@ def test_a_picture_of_an_interrupted_pipeline_is_thrown_away(
         pipeline._interrupt = done == 1  # noqa: SLF001 - as others set it
 
     with pytest.raises(Transient, match="its picture is none"):
-        engine.edit([product], ask(steps=3), seed=1, on_step=interrupt)
+        edited(engine, [product], ask(steps=3), seed=1, on_step=interrupt)
 
 
 def test_the_text_encoder_names_no_words(pipeline: Pipeline) -> None:

@@ -8,10 +8,10 @@ from PIL import Image
 
 from jobs.errors import Permanent
 from jobs.model import EditRequest
+from worker.engine.base import edited
 from worker.engine.diffusers import checks
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.models import ModelRow
-from worker.engine.diffusers.repairs import template_tokens
 from worker.engine.diffusers.sizes import canvas_of, rope_reach
 
 pytestmark = pytest.mark.engine
@@ -37,11 +37,11 @@ def test_the_reach_is_never_less_than_what_is_looked_up(
     request = ask("make the background white " * 9, steps=2)
     pictures = [Image.new("RGB", size) for size in sizes]
     hook = pipeline.transformer.pos_embed.register_forward_pre_hook(note, with_kwargs=True)
-    engine.edit(pictures, request, seed=1, on_step=lambda *_: None)
+    edited(engine, pictures, request, seed=1)
     hook.remove()
 
     canvas = canvas_of(row, request, sizes[0])
-    text = template_tokens(pipeline, row, request.instruction)
+    text = checks.Words(pipeline, row).tokens(request.instruction)
     reach = rope_reach(row, canvas, sizes, text)
 
     assert max(looked_up) <= reach <= max(looked_up) + 150  # the template, and whole patches
@@ -53,4 +53,4 @@ def test_a_request_that_leaves_the_table_is_refused(
     monkeypatch.setattr(checks, "ROPE_POSITIONS", 50)
 
     with pytest.raises(Permanent, match=r"reaches position \d+, the model knows 50"):
-        engine.edit([product], ask(), seed=1, on_step=lambda *_: None)
+        edited(engine, [product], ask(), seed=1)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from jobs.errors import OutOfResources
 from jobs.model import EditRequest
-from worker.engine.base import Interrupted
+from worker.engine.base import Interrupted, edited
 from worker.engine.diffusers.engine import DiffusersEngine
 
 model = "qwen-image-edit-2509-tiny"
@@ -33,12 +33,12 @@ def ends(error):
 
 for error in (Interrupted(), torch.OutOfMemoryError("CUDA out of memory")) * ("spoilt" in sys.argv):
     try:
-        engine.edit(pictures[:1], request, seed=9, on_step=ends(error))
+        edited(engine, pictures[:1], request, seed=9, on_step=ends(error))
     except (Interrupted, OutOfResources) as ended:
         print(type(ended).__name__)
     else:
         sys.exit("it did not end")
-picture = engine.edit(pictures, request, seed=5, on_step=lambda *_: None)
+picture = edited(engine, pictures, request, seed=5)
 print(hashlib.sha256(picture.tobytes()).hexdigest(), engine.model.revision)
 """
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from jobs.model import EditRequest
+from worker.engine.base import edited
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.revision import folder_revision
 from worker.engine.tiny.__main__ import main
@@ -22,10 +23,7 @@ def test_the_engine_loads_and_edits_with_it(
 ) -> None:
     engine = DiffusersEngine.load(random_folder, card="cpu:0", model="qwen-image-edit-2509-tiny")
 
-    pictures = [
-        engine.edit([product] * count, ask(steps=2), seed=1, on_step=lambda *_: None)
-        for count in (1, 2, 3)
-    ]
+    pictures = [edited(engine, [product] * count, ask(steps=2), seed=1) for count in (1, 2, 3)]
 
     assert [picture.size for picture in pictures] == [(128, 128)] * 3
     assert len({picture.tobytes() for picture in pictures}) == 3

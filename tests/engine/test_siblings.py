@@ -11,6 +11,7 @@ from PIL import Image
 from jobs.errors import BadSettings, Permanent
 from jobs.model import EditRequest
 from tests.engine.variants import load, tiny_row, variant
+from worker.engine.base import edited
 from worker.engine.diffusers.contract import ARGUMENTS
 from worker.engine.diffusers.engine import DiffusersEngine, Options
 from worker.engine.diffusers.models import MODELS, ModelRow, model_row
@@ -47,7 +48,7 @@ def test_a_sibling_edits_with_and_without_guidance(
     engine = engines[name]
     engine.warm_up()
     plain, guided = (
-        engine.edit([product], ask(steps=2, **more), seed=1, on_step=lambda *_: None)
+        edited(engine, [product], ask(steps=2, **more), seed=1)
         for more in ({}, {"true_cfg_scale": 3.0})
     )
 
@@ -59,8 +60,7 @@ def test_siblings_make_different_pictures(
     engines: dict[str, DiffusersEngine], ask: Ask, product: Image.Image
 ) -> None:
     pictures = {
-        engine.edit([product], ask(steps=2), seed=1, on_step=lambda *_: None).tobytes()
-        for engine in engines.values()
+        edited(engine, [product], ask(steps=2), seed=1).tobytes() for engine in engines.values()
     }
 
     assert len(pictures) == len(QWEN)
@@ -70,7 +70,7 @@ def test_the_first_release_takes_one_picture(
     engines: dict[str, DiffusersEngine], ask: Ask, product: Image.Image
 ) -> None:
     with pytest.raises(Permanent, match="pictures: 1, got 2"):
-        engines["qwen-image-edit"].edit([product] * 2, ask(), seed=1, on_step=lambda *_: None)
+        edited(engines["qwen-image-edit"], [product] * 2, ask(), seed=1)
 
 
 @pytest.mark.parametrize(

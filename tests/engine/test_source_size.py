@@ -12,7 +12,6 @@ from PIL import Image
 
 from jobs.model import EditRequest
 from worker.engine.diffusers.engine import DiffusersEngine
-from worker.final_size import at_final_size
 
 pytestmark = pytest.mark.engine
 Ask = Callable[..., EditRequest]
@@ -39,17 +38,16 @@ def test_a_picture_of_the_sources_size_has_everything_where_it_was(
 
     def as_it_came(self: Any, *, image: Any, width: int, height: int, **_: object) -> Any:  # noqa: ANN401
         self._interrupt = False
-        seen = self.image_processor.resize(image[0], height, width)
-        return SimpleNamespace(images=[seen])
+        assert image[0].condition.size == (width, height)
+        return SimpleNamespace(images=[image[0].condition])
 
     monkeypatch.setattr(type(pipeline), "__call__", as_it_came)
     width, height = size
     source = Image.new("RGB", size)
     source.paste("white", (width // 5, height // 3, width // 5 + 40, height // 3 + 25))
 
-    request = ask(size="source")
-    made = engine.edit([source], request, seed=1, on_step=lambda *_: None)
-    picture = at_final_size(made, request, size)
+    edit = engine.prepare([source], ask(size="source"), seed=1)
+    picture = edit.finish(edit.on_card(lambda *_: None))
 
     assert picture.size == size
     assert np.abs(middle(picture) - middle(source)).max() < 0.25  # pixels

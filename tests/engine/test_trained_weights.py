@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from jobs.model import EditRequest
+from worker.engine.base import edited
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.tiny.judge import judge
 from worker.engine.tiny.language import Language
@@ -24,7 +25,7 @@ Ask = Callable[..., EditRequest]
 def made(
     engine: DiffusersEngine, request: EditRequest, picture: Image.Image, *, seed: int
 ) -> Image.Image:
-    return engine.edit([picture], request, seed=seed, on_step=lambda *_: None)
+    return edited(engine, [picture], request, seed=seed)
 
 
 @pytest.mark.parametrize("text", ["Change the background to white", "把背景换成白色"])

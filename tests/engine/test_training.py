@@ -14,6 +14,7 @@ from diffusers import AutoencoderKLQwenImage
 from PIL import Image
 
 from jobs.model import EditRequest
+from worker.engine.base import edited
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.tiny.sizes import LEAST
 from worker.engine.tiny.tokenizer import train_tokenizer
@@ -167,9 +168,7 @@ def test_an_export_loads_and_edits(toy: Toy, tmp_path: Path) -> None:
         model=engine.model.name,
         steps=2,
     )
-    picture = engine.edit(
-        [Image.new("RGB", (128, 128), "navy")], request, seed=1, on_step=lambda *_: None
-    )
+    picture = edited(engine, [Image.new("RGB", (128, 128), "navy")], request, seed=1)
 
     assert picture.size == (128, 128)
     assert np.isfinite(before).all()

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from jobs.model import EditRequest
+from worker.engine.base import edited
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.models import ModelRow
 from worker.engine.diffusers.repairs import picture_areas
@@ -164,8 +165,7 @@ def test_cases_edited_in_batches_are_the_engines_pictures(
 ) -> None:
     cases = [next(held_out_cases(kind, 1, 5, unseen=False)) for kind in EditKind]
     wanted = [
-        engine.edit([case.scene.picture()], ask(case.instruction), seed=0, on_step=lambda *_: None)
-        for case in cases
+        edited(engine, [case.scene.picture()], ask(case.instruction), seed=0) for case in cases
     ]
     trial = Trial(
         reader=Reader(pipeline.text_encoder, pipeline.tokenizer, longest=MOST_TOKENS, device="cpu"),

@@ -1,11 +1,16 @@
-"""The port: what the runner may ask of a loaded model."""
+"""The port: what the runner may ask of a loaded model.
+
+engine.prepare ▸ edit.on_card ▸ edit.finish: only what stands in the middle keeps a card.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
-from PIL.Image import Image
+from PIL.Image import Image, Resampling
 
 from jobs.model import EditRequest, ServedModel
 
@@ -24,8 +29,38 @@ class Interrupted(Exception):  # an order, not a failure; no part of the error t
     """The edit was told to end: cancelled, past its limit, or its lease lost."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Edit(ABC):
+    """One request, made ready for the card.
+
+    Let go of it once it is finished: it holds what the engine made of the pictures, of the
+    model's sizes and not of theirs.
+    """
+
+    request: EditRequest
+    source: tuple[int, int]  #: width and height of the first picture
+
+    @abstractmethod
+    def on_card(self, on_step: OnStep) -> Image:
+        """The picture, at the size that the model computes; one edit at a time on a card.
+
+        The same request, pictures and seed on the same kind of card give the same pixels.
+        Raises a subclass of ``jobs.errors.AttemptFailed``, or whatever ``on_step`` raised;
+        after any of them, but ``WorkerFatal``, the next edit equals a fresh process's.
+        """
+
+    def finish(self, made: Image) -> Image:
+        """``made`` at the size that the request means, which may take a second.
+
+        ``auto`` is whatever the model made.
+        """
+        own = self.source if self.request.size == "source" else made.size
+        size = self.request.wanted_size() or own
+        return made if made.size == size else made.resize(size, Resampling.LANCZOS)
+
+
 class Engine(Protocol):
-    """A loaded model on one card.  Not thread-safe: one call at a time."""
+    """A loaded model on one card."""
 
     model: ServedModel  #: name, revision and profiles, as registered in the ledger
     card: str  #: ``cpu:0`` or ``GPU-<uuid>``
@@ -33,16 +68,24 @@ class Engine(Protocol):
     def warm_up(self) -> None:
         """Run once, so that the first job is not the slow one."""
 
-    def edit(
-        self, pictures: Sequence[Image], request: EditRequest, *, seed: int, on_step: OnStep
-    ) -> Image:
-        """Make the picture that ``request`` asks for, from RGB ``pictures``.
+    def prepare(self, pictures: Sequence[Image], request: EditRequest, *, seed: int) -> Edit:
+        """All that ``request`` needs of RGB ``pictures`` and no card: checks, sizes, tokens.
 
-        At the size that the model computes: the caller scales it, where no card waits for that.
-        The same arguments on the same kind of card give the same pixels.  Raises a
-        subclass of ``jobs.errors.AttemptFailed``, or whatever ``on_step`` raised; after
-        any of them, but ``WorkerFatal``, the next edit equals a fresh process's.
+        From any thread, also while another edit is on the card.  Raises a subclass of
+        ``jobs.errors.AttemptFailed``.
         """
 
     def close(self) -> None:
         """Free the card."""
+
+
+def edited(
+    engine: Engine,
+    pictures: Sequence[Image],
+    request: EditRequest,
+    *,
+    seed: int,
+    on_step: OnStep = lambda _done, _total: None,
+) -> Image:
+    """Prepared and made in one go, at the model's own size: where nobody else wants the card."""
+    return engine.prepare(pictures, request, seed=seed).on_card(on_step)

@@ -10,13 +10,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from PIL import Image, ImageChops
 
 from jobs.errors import OutOfResources, Permanent, WorkerFatal
 from jobs.model import MAX_PICTURES, EditRequest, ServedModel, canonical_digest
-from worker.engine.base import OnStep
+from worker.engine.base import Edit, OnStep
 
 FAKE_MODEL: Final = ServedModel(
     name="fake",
@@ -87,16 +88,19 @@ class FakeEngine:
     def warm_up(self) -> None:
         """Nothing is ever cold here."""
 
-    def edit(
-        self, pictures: Sequence[Image.Image], request: EditRequest, *, seed: int, on_step: OnStep
-    ) -> Image.Image:
+    def prepare(self, pictures: Sequence[Image.Image], request: EditRequest, *, seed: int) -> Edit:
         if not 1 <= len(pictures) <= MAX_PICTURES:
             raise Permanent(f"pictures: 1 to {MAX_PICTURES}, got {len(pictures)}")
+        return _FakeEdit(
+            request=request, source=pictures[0].size, engine=self, pictures=pictures, seed=seed
+        )
+
+    def run(self, request: EditRequest, on_step: OnStep) -> None:
+        """All that there is on this card: steps."""
         total = request.steps or self._steps
         for step in range(1, total + 1):
             self._step(request, step)
             on_step(step, total)
-        return _paint(pictures, request, seed)
 
     def _step(self, request: EditRequest, step: int) -> None:
         if self._fault is not None:
@@ -106,6 +110,17 @@ class FakeEngine:
 
     def close(self) -> None:
         self._closed.set()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FakeEdit(Edit):
+    engine: FakeEngine
+    pictures: Sequence[Image.Image]
+    seed: int
+
+    def on_card(self, on_step: OnStep) -> Image.Image:
+        self.engine.run(self.request, on_step)
+        return _paint(self.pictures, self.request, self.seed)
 
 
 def _paint(pictures: Sequence[Image.Image], request: EditRequest, seed: int) -> Image.Image:

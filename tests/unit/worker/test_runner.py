@@ -25,8 +25,9 @@ from jobs.states import JobState
 from jobs.testing import MemoryLedger
 from tests.conformance.scenes import DIGEST
 from tests.unit.worker.bench import Bench, new
-from worker import runner
-from worker.final_size import at_final_size
+from worker.engine import fake
+from worker.engine.base import Edit
+from worker.engine.fake import FakeEngine
 from worker.runner import Verdict
 
 
@@ -60,9 +61,9 @@ def test_the_seconds_of_each_stage_are_on_the_attempt_s_record() -> None:
     bench.run(lease)
 
     (attempt,) = bench.ledger.attempts(lease.job.id)
-    stages = {"fetch", "decode", "wait", "card", "judge", "encode", "upload", "total"}
+    before, after = {"fetch", "decode", "prepare", "wait"}, {"judge", "finish", "encode", "upload"}
     assert attempt.timings is not None
-    assert attempt.timings.keys() == stages
+    assert attempt.timings.keys() == before | {"card"} | after | {"total"}
 
 
 def finished(bench: Bench, **choices: Any) -> Job:  # noqa: ANN401 - of the request
@@ -76,7 +77,8 @@ def test_a_suspect_picture_is_announced_with_its_reason(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench = Bench()
-    monkeypatch.setattr(bench.engine, "edit", lambda *_, **__: Image.new("RGB", (32, 24)))
+    black = Image.new("RGB", (32, 24))
+    monkeypatch.setattr(fake, "_paint", lambda *_: black)
 
     with caplog.at_level(logging.INFO):
         job = finished(bench)
@@ -95,22 +97,42 @@ def test_a_picture_that_nothing_speaks_against_is_not_suspect() -> None:
     assert job.result.suspect is None
 
 
-def test_a_picture_gets_its_size_when_the_card_is_free_again(
+def test_pictures_are_scaled_while_the_card_is_free_for_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A source of 48 MP takes a second to scale to: the next job computes meanwhile."""
+    """A source of 48 MP takes a second to scale, on the way in and on the way out."""
     bench, on_card = Bench(), []
+    prepare, finish = FakeEngine.prepare, Edit.finish
 
-    def scaled(made: Image.Image, request: EditRequest, source: tuple[int, int]) -> Image.Image:
+    def prepared(*arguments: Any, **choices: Any) -> Edit:  # noqa: ANN401 - handed on
         on_card.append(bench.card.held)
-        return at_final_size(made, request, source)
+        return prepare(*arguments, **choices)
 
-    monkeypatch.setattr(runner, "at_final_size", scaled)
+    def finished_so(edit: Edit, made: Image.Image) -> Image.Image:
+        on_card.append(bench.card.held)
+        return finish(edit, made)
+
+    monkeypatch.setattr(FakeEngine, "prepare", prepared)
+    monkeypatch.setattr(Edit, "finish", finished_so)
     result = finished(bench, size="64x48").result
 
     assert result is not None
     assert (result.width, result.height) == (64, 48)
-    assert on_card == [None]
+    assert on_card == [None, None]
+
+
+def test_what_cannot_be_edited_is_refused_before_the_card_is_asked_for() -> None:
+    bench = Bench()
+    lease = bench.lease()
+    taken = bench.card.signs
+    bench.engine.prepare = _refuse  # type: ignore[method-assign]
+
+    assert bench.run(lease) is Verdict.FAILED
+    assert bench.card.signs == taken
+
+
+def _refuse(*_: object, **__: object) -> Edit:
+    raise Permanent("aspect: too long")
 
 
 def test_the_sources_transparency_is_handed_back_where_asked() -> None:

@@ -13,7 +13,7 @@ from diffusers import QwenImageEditPlusPipeline
 from PIL import Image, ImageDraw
 
 from jobs.model import EditRequest
-from worker.engine.base import Interrupted
+from worker.engine.base import Interrupted, edited
 from worker.engine.bench.building import make_parts
 from worker.engine.bench.cases import Case
 from worker.engine.bench.rows import BASELINE, Outcome, Row, row_of, seconds_by_part, work_of
@@ -145,7 +145,7 @@ def measured(setting: Setting, built: Built, case: Case) -> tuple[Row, Image.Ima
         built,
         row,
         engine.warm_up,
-        lambda: engine.edit(setting.sources(), request, seed=SEED, on_step=go_on),
+        lambda: edited(engine, setting.sources(), request, seed=SEED, on_step=go_on),
     )
 
 

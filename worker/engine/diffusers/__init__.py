@@ -13,6 +13,8 @@
     compiling   compiled blocks, and that nothing is compiled under a job
     repairs     what a loaded pipeline needs before it is right
     contract    what all this relies on in the libraries, checked at every start
+    seen        what is made of pictures and texts before the card is taken
+    call        the call of the pipeline that one edit is
     phases      asking whether an edit should go on
     faults      what the card's exceptions mean for an attempt
     engine      ``DiffusersEngine``, the only thing a worker needs

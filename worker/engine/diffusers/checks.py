@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,12 +11,29 @@ from PIL import Image
 from jobs.errors import Permanent
 from jobs.model import EditRequest
 from worker.engine.diffusers.models import ModelRow
-from worker.engine.diffusers.repairs import template_tokens
 from worker.engine.diffusers.sizes import ROPE_POSITIONS, Size, rope_reach
 
 
+class Words:
+    """Counts tokens as the model does.
+
+    With a tokenizer of its own: FLUX's pipelines use theirs while the card works on another
+    edit, and cut and pad with it, which it remembers.
+    """
+
+    def __init__(self, pipeline: Any, row: ModelRow) -> None:  # noqa: ANN401 - untyped library
+        self._tokenizer = copy.deepcopy(getattr(pipeline, row.tokenizer))
+        self._template = pipeline.prompt_template_encode if row.sees_pictures else "{}"
+        self.marks: Sequence[str] = tuple(self._tokenizer.get_added_vocab())
+        self.template = self.tokens("")
+
+    def tokens(self, text: str) -> int:
+        """Of the text inside the pipeline's fixed template, pictures left out."""
+        return len(self._tokenizer(self._template.format(text), verbose=False).input_ids)
+
+
 def check_request(
-    pipeline: Any,  # noqa: ANN401 - untyped library
+    words: Words,
     row: ModelRow,
     pictures: Sequence[Image.Image],
     request: EditRequest,
@@ -27,9 +45,9 @@ def check_request(
         _check_picture(number, picture, row)
     if request.steps is not None and request.steps < row.min_steps:
         raise Permanent(f"steps: {row.min_steps} or more, got {request.steps}")
-    _check_text(pipeline, row, "instruction", request.instruction)
+    _check_text(words, row, "instruction", request.instruction)
     if request.negative is not None:
-        _check_text(pipeline, row, "negative", request.negative)
+        _check_text(words, row, "negative", request.negative)
         if not row.takes_negative and request.negative.strip():
             raise Permanent(f"negative: {row.name} takes none")
     if not row.guidance_is_free and request.true_cfg_scale not in {None, 1.0}:
@@ -37,7 +55,7 @@ def check_request(
 
 
 def check_reach(
-    pipeline: Any,  # noqa: ANN401 - untyped library
+    words: Words,
     row: ModelRow,
     canvas: Size,
     pictures: Sequence[Image.Image],
@@ -47,7 +65,7 @@ def check_reach(
     if not row.sees_pictures:
         return
     texts = (request.instruction, request.negative or "")
-    text = max(template_tokens(pipeline, row, one) for one in texts)
+    text = max(words.tokens(one) for one in texts)
     reach = rope_reach(row, canvas, [picture.size for picture in pictures], text)
     if reach > ROPE_POSITIONS:
         raise Permanent(
@@ -74,12 +92,10 @@ def _check_picture(number: int, picture: Image.Image, row: ModelRow) -> None:
         )
 
 
-def _check_text(pipeline: Any, row: ModelRow, what: str, text: str) -> None:  # noqa: ANN401
-    for mark in getattr(pipeline, row.tokenizer).get_added_vocab():
+def _check_text(words: Words, row: ModelRow, what: str, text: str) -> None:
+    for mark in words.marks:
         if mark in text:
             raise Permanent(f"{what}: contains {mark}, which marks parts of the template")
-    template = template_tokens(pipeline, row, "")
-    tokens = template_tokens(pipeline, row, text) - template
-    window = row.max_tokens - template
+    tokens, window = words.tokens(text) - words.template, row.max_tokens - words.template
     if tokens > window:
         raise Permanent(f"{what}: at most {window} tokens, got {tokens}; say it shorter")

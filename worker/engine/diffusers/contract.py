@@ -19,7 +19,8 @@ from PIL import Image
 from jobs.errors import BadSettings
 from worker.engine.diffusers.models import MEGAPIXEL, ModelRow
 from worker.engine.diffusers.repairs import LIBRARY_CONDITION_AREA, picture_areas
-from worker.engine.diffusers.sizes import ROPE_POSITIONS
+from worker.engine.diffusers.seen import NotForeseen, see
+from worker.engine.diffusers.sizes import ROPE_POSITIONS, seen_size
 
 #: The call that ``engine`` makes of any pipeline.
 ARGUMENTS: Final = frozenset(
@@ -39,6 +40,7 @@ PREFIX_TOKENS: Final = 64
 #: Where the template's fixed head ends.
 PREFIX_END: Final = "<|im_start|>user\n"
 PROBE: Final = "probe"
+PROBE_SIZES: Final = ((1, 1), (4000, 3000), (1000, 1777), (8, 1), (799, 600))
 
 
 def check_contract(pipeline: Any, row: ModelRow) -> None:  # noqa: ANN401 - untyped library
@@ -63,11 +65,13 @@ def check_positions(pipeline: Any, row: ModelRow) -> None:  # noqa: ANN401 - unt
             lambda _module, _args, call: seen.update(at=call.get("position_ids")), with_kwargs=True
         ),
     ]
-    picture = Image.new("RGB", (64, 64))
+    pictures = see(pipeline, row, [Image.new("RGB", (64, 64))], [PROBE])
     try:
         with picture_areas(pipeline, row), torch.no_grad():
-            pictures = picture if row.max_pictures == 1 else [picture]
-            pipeline.encode_prompt(PROBE, image=pictures)
+            images = pictures[0] if row.max_pictures == 1 else list(pictures)
+            pipeline.encode_prompt(PROBE, image=images)
+    except NotForeseen as error:
+        _refuse([str(error)])
     finally:
         for hook in hooks:
             hook.remove()
@@ -121,7 +125,7 @@ def _qwen(pipeline: Any, row: ModelRow) -> Iterator[str]:  # noqa: ANN401
     if not row.sees_pictures:
         return
     module = sys.modules[type(pipeline).__module__]
-    yield from _areas(module)
+    yield from _areas(module, row)
     yield from _template(pipeline)
     positions = pipeline.transformer.pos_embed.pos_freqs.shape[0]
     if positions != ROPE_POSITIONS:
@@ -130,10 +134,15 @@ def _qwen(pipeline: Any, row: ModelRow) -> Iterator[str]:  # noqa: ANN401
         yield f"{type(pipeline.text_encoder).__name__} takes no mm_token_type_ids"
 
 
-def _areas(module: object) -> Iterator[str]:
+def _areas(module: object, row: ModelRow) -> Iterator[str]:
     function = getattr(module, "calculate_dimensions", None)
     if function is None or list(inspect.signature(function).parameters) != ["target_area", "ratio"]:
         yield "calculate_dimensions(target_area, ratio) is gone"
+    elif any(
+        tuple(function(row.vae_area, size[0] / size[1])[:2]) != seen_size(row, size)
+        for size in PROBE_SIZES
+    ):
+        yield "calculate_dimensions rounds in another way"
     for constant, value in (
         ("VAE_IMAGE_SIZE", MEGAPIXEL),
         ("CONDITION_IMAGE_SIZE", LIBRARY_CONDITION_AREA),

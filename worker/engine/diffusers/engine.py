@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,8 +16,9 @@ from PIL import Image
 
 from jobs.errors import AttemptFailed, OutOfResources, Permanent, Transient, WorkerFatal
 from jobs.model import EditRequest, ServedModel
-from worker.engine.base import Interrupted, OnStep
-from worker.engine.diffusers.checks import check_reach, check_request
+from worker.engine.base import Edit, OnStep, edited
+from worker.engine.diffusers.call import Call, Plan
+from worker.engine.diffusers.checks import Words, check_reach, check_request
 from worker.engine.diffusers.compiling import Shape, nothing_is_compiled, shapes_to_warm
 from worker.engine.diffusers.faults import failure_of
 from worker.engine.diffusers.models import ModelRow, model_row
@@ -34,6 +36,7 @@ from worker.engine.diffusers.placing import (
 from worker.engine.diffusers.profiles import Profile
 from worker.engine.diffusers.repairs import noise_of_the_seed, picture_areas
 from worker.engine.diffusers.revision import folder_revision
+from worker.engine.diffusers.seen import Seen, see
 from worker.engine.diffusers.sizes import canvas_of, seen_size
 
 log = logging.getLogger(__name__)
@@ -53,7 +56,7 @@ class DiffusersEngine:
     """Edits pictures with a model that diffusers loads.  Make one with ``load``.
 
     The same arguments on the same kind of card give the same pixels: the noise is drawn on
-    the CPU, and the VAE takes the mode of its distribution.  Not thread-safe.
+    the CPU, and the VAE takes the mode of its distribution.
     """
 
     def __init__(  # noqa: PLR0913 - what was loaded, and how
@@ -80,6 +83,8 @@ class DiffusersEngine:
         self._pipeline = pipeline
         self._row = row
         self._phases = Phases(pipeline)
+        self._words = Words(pipeline, row)
+        self._preparing = threading.Lock()  # a tokenizer is not for two threads
         self._may_compile = False
 
     @classmethod
@@ -169,36 +174,45 @@ class DiffusersEngine:
             size=shape.size,
         )
         pictures = [Image.new("RGB", (64, 64), "gray")] * shape.pictures
-        self.edit(pictures, request, seed=0, on_step=_tell_nobody)
+        edited(self, pictures, request, seed=0)
 
-    def edit(
-        self, pictures: Sequence[Image.Image], request: EditRequest, *, seed: int, on_step: OnStep
-    ) -> Image.Image:
-        check_request(self._pipeline, self._row, pictures, request)
-        canvas = canvas_of(self._row, request, pictures[0].size)
-        check_reach(self._pipeline, self._row, canvas, pictures, request)
-        call = _Call(
-            pictures=tuple(self._seen(picture) for picture in pictures),
+    def prepare(self, pictures: Sequence[Image.Image], request: EditRequest, *, seed: int) -> Edit:
+        """Besides what the port says: ``OutOfResources`` where the host has no memory for it."""
+        try:
+            with self._preparing:
+                return self._prepared(pictures, request, seed)
+        except (MemoryError, RuntimeError) as error:
+            failure = failure_of(error)
+            if failure is None:
+                raise
+        raise failure  # its frames, which held the pictures, are gone
+
+    def _prepared(self, pictures: Sequence[Image.Image], request: EditRequest, seed: int) -> Edit:
+        row, source = self._row, pictures[0].size if pictures else (0, 0)
+        check_request(self._words, row, pictures, request)
+        plan = Plan(
+            row=row,
             request=request,
             profile=self._profile(request.profile),
-            canvas=canvas,
+            canvas=canvas_of(row, request, source),
             seed=seed,
-            on_step=on_step,
         )
+        check_reach(self._words, row, plan.canvas, pictures, request)
+        seen: Sequence[Seen | Image.Image] = (
+            see(self._pipeline, row, pictures, plan.texts)
+            if row.sees_pictures
+            else [_own_aspect(row, picture) for picture in pictures]
+        )
+        return _Edit(request=request, source=source, engine=self, plan=plan, pictures=seen)
+
+    def run(self, call: Call) -> Image.Image:
+        """The part of an edit that is the card's."""
         forget_card_peak(self._device)
         picture = self._run_or_retry(call)
         if peak := card_peak_mib(self._device):
-            log.info("card_used", extra={**peak, "canvas": canvas, "pictures": len(pictures)})
+            facts = {"canvas": call.plan.canvas, "pictures": len(call.pictures)}
+            log.info("card_used", extra=peak | facts)
         return picture
-
-    def _seen(self, picture: Image.Image) -> Image.Image:
-        """At the size that the transformer sees it, where the pipeline would not keep its aspect.
-
-        Qwen's scales it itself: to this size, and to another for the text encoder.
-        """
-        if self._row.sees_pictures:
-            return picture
-        return picture.resize(seen_size(self._row, picture.size), Image.Resampling.LANCZOS)
 
     def close(self) -> None:
         del self._pipeline, self._phases
@@ -210,7 +224,7 @@ class DiffusersEngine:
                 return profile
         raise Permanent(f"profile: one of {', '.join(self.model.profiles)}, got {name!r}")
 
-    def _run_or_retry(self, call: _Call) -> Image.Image:
+    def _run_or_retry(self, call: Call) -> Image.Image:
         """Once; and once more with less of the model on the card, if memory was short."""
         failure = self._tried(call)
         if isinstance(failure, OutOfResources) and self._smaller is not None:
@@ -225,7 +239,7 @@ class DiffusersEngine:
         return failure
 
     @contextmanager
-    def _placed(self, placement: Placement, call: _Call) -> Iterator[None]:
+    def _placed(self, placement: Placement, call: Call) -> Iterator[None]:
         """For one edit: the next one is likely to fit again, and is much faster so."""
         self._place(placement, call)
         try:
@@ -235,7 +249,7 @@ class DiffusersEngine:
             self._place(self.placement, call)
             _free_cache()  # what was locked in the host for the smaller placement
 
-    def _place(self, placement: Placement, call: _Call) -> None:
+    def _place(self, placement: Placement, call: Call) -> None:
         try:
             place(self._pipeline, placement, self._device, tell=call.tell_alive)
         except (MemoryError, RuntimeError) as error:
@@ -246,7 +260,7 @@ class DiffusersEngine:
     def _device(self) -> str:
         return "cpu" if self.card.startswith("cpu") else "cuda"
 
-    def _tried(self, call: _Call) -> Image.Image | AttemptFailed:
+    def _tried(self, call: Call) -> Image.Image | AttemptFailed:
         """The picture, or what became of the card."""
         try:
             return self._run(call)
@@ -259,14 +273,14 @@ class DiffusersEngine:
             _free_cache()
         return failure
 
-    def _run(self, call: _Call) -> Image.Image:
+    def _run(self, call: Call) -> Image.Image:
         with ExitStack() as during:
             during.enter_context(self._compiling())
             during.enter_context(picture_areas(self._pipeline, self._row))
             during.enter_context(noise_of_the_seed(self._pipeline))
             during.enter_context(self._phases.asking(call.ask))
             try:
-                picture: Image.Image = self._pipeline(**call.arguments(self._row)).images[0]
+                picture: Image.Image = self._pipeline(**call.arguments()).images[0]
             except BaseException:
                 # The pipeline does it only at a good end: offloaded parts would stay where
                 # they are, and step caches would leak into the next edit.
@@ -284,66 +298,14 @@ class DiffusersEngine:
         return nothing_is_compiled()
 
 
-@dataclass(kw_only=True, slots=True)
-class _Call:
-    """One edit, as often as it is tried."""
+@dataclass(frozen=True, kw_only=True)
+class _Edit(Edit):
+    engine: DiffusersEngine
+    plan: Plan
+    pictures: Sequence[Seen | Image.Image]
 
-    pictures: tuple[Image.Image, ...]
-    request: EditRequest
-    profile: Profile
-    canvas: tuple[int, int]
-    seed: int
-    on_step: OnStep
-    done: int = 0
-
-    @property
-    def steps(self) -> int:
-        return self.request.steps or self.profile.steps
-
-    def ask(self) -> None:
-        self.on_step(self.done, self.steps)
-
-    def tell_alive(self) -> None:
-        """A sign of life while parts are moved; an order to end waits until they are."""
-        with suppress(Interrupted):
-            self.ask()
-
-    def arguments(self, row: ModelRow) -> dict[str, Any]:
-        """The pipeline's, from the start.
-
-        ``guidance_scale`` stays out where the model has none: the pipeline says so in the log
-        of every call.  A negative prompt goes with guidance and only with it, for the same
-        reason.
-        """
-        self.done = 0
-        width, height = self.canvas
-        arguments: dict[str, Any] = {
-            "image": list(self.pictures) if row.max_pictures > 1 else self.pictures[0],
-            "prompt": self.request.instruction,
-            "width": width,
-            "height": height,
-            "num_inference_steps": self.steps,
-            "generator": torch.Generator("cpu").manual_seed(self.seed),
-            row.guidance: self.guidance,
-            "callback_on_step_end": self._tell,
-            "callback_on_step_end_tensor_inputs": [],
-            **row.arguments,
-        }
-        if row.area_argument is not None:
-            arguments[row.area_argument] = width * height
-        if row.takes_negative and self.guidance > 1:
-            negative = self.request.negative
-            arguments["negative_prompt"] = self.profile.negative if negative is None else negative
-        return arguments
-
-    @property
-    def guidance(self) -> float:
-        return self.request.true_cfg_scale or self.profile.guidance
-
-    def _tell(self, _pipeline: object, index: int, _timestep: object, tensors: object) -> object:
-        self.done = index + 1
-        self.on_step(self.done, self.steps)
-        return tensors  # the pipeline reads them back
+    def on_card(self, on_step: OnStep) -> Image.Image:
+        return self.engine.run(Call(plan=self.plan, pictures=self.pictures, on_step=on_step))
 
 
 def _free_cache() -> None:
@@ -367,5 +329,6 @@ def _warn_of_others(placed: Placed) -> None:
         )
 
 
-def _tell_nobody(_done: int, _total: int) -> None:
-    """Nobody waits for a warm-up's steps."""
+def _own_aspect(row: ModelRow, picture: Image.Image) -> Image.Image:
+    """At the size that the transformer sees it: FLUX's pipelines would not keep its aspect."""
+    return picture.resize(seen_size(row, picture.size), Image.Resampling.LANCZOS)

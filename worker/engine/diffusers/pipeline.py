@@ -31,6 +31,7 @@ from worker.engine.diffusers.placing import card_peak_mib, forget_card_peak, pla
 from worker.engine.diffusers.precision import to_fp8
 from worker.engine.diffusers.profiles import LORA_FOLDER, Load, Precision
 from worker.engine.diffusers.repairs import drop_head, mark_not_finite, pass_token_types
+from worker.engine.diffusers.seen import take_seen
 
 LIBRARIES: Final = ("diffusers", "transformers")
 #: What the libraries raise for files that are damaged, or weights that do not fit.
@@ -135,6 +136,7 @@ def make_ready(
     check_contract(pipeline, row)
     if row.sees_pictures:
         pass_token_types(pipeline.text_encoder)
+        take_seen(pipeline)
     mark_not_finite(pipeline)
     place(pipeline, placement, device)
     check_positions(pipeline, row)

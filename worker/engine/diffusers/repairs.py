@@ -118,10 +118,3 @@ def _changed(pipeline: object, name: str, change: Callable[[Any], Any]) -> Itera
             yield
         finally:
             setattr(module, name, plain)
-
-
-def template_tokens(pipeline: Any, row: ModelRow, text: str) -> int:  # noqa: ANN401
-    """Tokens of the text inside the pipeline's fixed template, pictures left out."""
-    whole = pipeline.prompt_template_encode.format(text) if row.sees_pictures else text
-    tokenizer = getattr(pipeline, row.tokenizer)
-    return len(tokenizer(whole, verbose=False).input_ids)

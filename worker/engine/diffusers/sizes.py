@@ -44,6 +44,11 @@ def seen_size(row: ModelRow, picture: Size) -> Size:
     return min(width, height * row.max_aspect), min(height, width * row.max_aspect)
 
 
+def condition_size(row: ModelRow, picture: Size) -> Size:
+    """What the text encoder sees a picture as."""
+    return _sides(row.condition_area, picture[0] / picture[1], USUAL_MULTIPLE)
+
+
 def rope_reach(row: ModelRow, canvas: Size, sources: Sequence[Size], text_tokens: int) -> int:
     """The highest position that the transformer would look up.
 
@@ -52,12 +57,12 @@ def rope_reach(row: ModelRow, canvas: Size, sources: Sequence[Size], text_tokens
     """
     references = [seen_size(row, source) for source in sources]
     longest = max(side for size in (canvas, *references) for side in size)
-    seen = sum(_vision_tokens(row, width / height) for width, height in sources)
+    seen = sum(_vision_tokens(row, source) for source in sources)
     return longest // LEGAL_MULTIPLE // 2 + text_tokens + seen
 
 
-def _vision_tokens(row: ModelRow, aspect: float) -> int:
-    width, height = _sides(row.condition_area, aspect, USUAL_MULTIPLE)
+def _vision_tokens(row: ModelRow, source: Size) -> int:
+    width, height = condition_size(row, source)
     return math.ceil(width / VISION_PATCH) * math.ceil(height / VISION_PATCH) + 8  # and its label
 
 

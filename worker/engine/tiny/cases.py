@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from jobs.model import EditRequest
-from worker.engine.base import Engine
+from worker.engine.base import Engine, edited
 from worker.engine.tiny.judge import Verdict, judge
 from worker.engine.tiny.language import Language
 from worker.engine.tiny.phrases import instruction
@@ -91,7 +91,7 @@ def run(engine: Engine, case: Case, *, profile: str, wrong: bool = False) -> Jud
 
     def made(text: str) -> Image.Image:
         request = EditRequest(pictures=("0" * 64,), instruction=text, model=MODEL, profile=profile)
-        return engine.edit([case.scene.picture()], request, seed=case.number, on_step=_ignore)
+        return edited(engine, [case.scene.picture()], request, seed=case.number)
 
     verdict = judge(made(case.instruction), case.scene, case.edit)
     if not wrong:
@@ -153,7 +153,3 @@ def _margin(values: Sequence[bool]) -> float | None:
 
 def _mean(values: Sequence[float]) -> float | None:
     return round(float(np.mean(values)), 3) if values else None
-
-
-def _ignore(_done: int, _total: int) -> None:
-    """Nobody watches."""
