@@ -28,6 +28,9 @@ DENIED: Final = frozenset({"AccessDenied"})
 RIGHTS: Final = (
     "give these keys s3:PutObject, s3:GetObject, s3:DeleteObject and s3:ListBucket on the bucket"
 )
+#: In one request, from the caller's own bytes: of parts the SDK holds a second copy, all at once,
+#: and one that is killed leaves those it sent in the bucket.  S3 takes no more: 5 GiB.
+ONE_PART: Final = 5 * 2**30
 #: Between 3 and 63 of these; https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
@@ -72,7 +75,12 @@ class S3Store:
     def put(self, key: ArtifactKey, data: bytes, *, media_type: str) -> None:
         with self._gate():
             self.client.put_object(
-                self.bucket, key, io.BytesIO(data), len(data), content_type=media_type
+                self.bucket,
+                key,
+                io.BytesIO(data),
+                len(data),
+                content_type=media_type,
+                part_size=ONE_PART,
             )
 
     def get(self, key: ArtifactKey) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -197,6 +198,19 @@ def test_an_upload_that_is_refused_for_now_is_unavailable(status: int, code: str
         pytest.raises(Unavailable, match=f"{code}|too many {status}"),
     ):
         store.put(KEY, b"pixels", media_type="image/png")
+
+
+def test_a_large_picture_goes_up_without_a_second_copy_in_memory(store: S3Store) -> None:
+    data, key = secrets.token_bytes(24 * 2**20), ArtifactKey("default/inputs/large")
+    tracemalloc.start()
+    try:
+        store.put(key, data, media_type="image/png")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < len(data) / 8
+    assert store.get(key) == data
 
 
 def test_an_upload_that_is_cut_leaves_no_half_object(s3_url: str, store: S3Store) -> None:
