@@ -17,7 +17,7 @@ from standalone.servers import Servers
 
 BATCH: Final = 5  # times as many jobs for ``submit_many``, which is over too soon otherwise
 ROUNDS: Final = 2  # of all sides in turn, so that whatever else the machine does meets them all
-COLUMNS: Final = ("submit_per_s", "submit_many_per_s", "process_per_s")
+COLUMNS: Final = ("submit_per_s", "submit_many_per_s", "process_per_s", "process_pictures_per_s")
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
             contest.round(chosen.jobs // ROUNDS, chosen.seconds)
     figures = contest.figures()
     path = results.write("queue", {"jobs": chosen.jobs, **figures})
-    rows = [[name, *(figures[_key(name, column)] for column in COLUMNS)] for name in wanted]
+    rows = [[name, *(figures.get(_key(name, column)) for column in COLUMNS)] for name in wanted]
     results.show("jobs per second", ["", *COLUMNS], rows)
     print(path)
 
@@ -60,6 +60,9 @@ class Contest:
             if isinstance(side, Packshot):
                 self._dispatched = max(self._dispatched, _lasts(side.dispatched))
         for name, side in self._sides.items():
+            if isinstance(side, Packshot):
+                rate = worked(side.with_pictures(), self._environment, seconds)
+                self._add(name, "process_pictures_per_s", rate)
             self._add(name, "process_per_s", worked(side, self._environment, seconds))
 
     def _add(self, side: str, what: str, rate: Rate) -> None:
