@@ -157,7 +157,8 @@ def held(edit: Any) -> int:  # noqa: ANN401 - the engine's own kind
     """Bytes of the numbers that one picture became."""
     (one,) = edit.pictures
     patches = sum(int(text["pixel_values"].nbytes) for text in one.texts.values())
-    return patches + int(one.values.nbytes) + 3 * one.condition.width * one.condition.height
+    area: int = one.condition.width * one.condition.height
+    return patches + int(one.values.nbytes) + 3 * area
 
 
 def test_a_host_without_memory_for_it_is_a_lack_of_resources(

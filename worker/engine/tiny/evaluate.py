@@ -1,7 +1,8 @@
 """python -m worker.engine.tiny.evaluate FOLDER: the share of right edits of a checkpoint.
 
 Runs the real engine on drawn products that it was not trained on, in wordings that it was
-trained on and in others, half of them in English.  Equal arguments give equal cases.
+trained on and in others, half of them in English; and, in the former, by each profile that the
+checkpoint has.  Equal arguments give equal cases.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.engine.diffusers.engine import DiffusersEngine
+from worker.engine.diffusers.models import model_row
 from worker.engine.tiny.cases import MODEL, Judged, all_kinds, report, run_all
 from worker.engine.tiny.language import Language, spoken
 
@@ -22,10 +24,15 @@ from worker.engine.tiny.language import Language, spoken
 def evaluated(
     engine: DiffusersEngine, *, cases: int, seed: int, profile: str, languages: Sequence[Language]
 ) -> dict[str, Any]:
-    """Shares of all cases, and apart of those in seen and in unseen wordings."""
+    """Shares of all cases, and apart of those in seen and in unseen wordings; by profile too."""
     held_out = partial(all_kinds, cases, seed, languages=languages)
     seen = run_all(engine, held_out(unseen=False), profile=profile, wrong=WRONG)
     unseen = run_all(engine, held_out(unseen=True), profile=profile)
+    others = {
+        name: run_all(engine, held_out(unseen=False), profile=name)
+        for name in engine.model.profiles
+        if name != profile
+    }
     return {
         "model": MODEL,
         "revision": engine.model.revision,
@@ -33,6 +40,7 @@ def evaluated(
         "cases_of_each_type": cases,
         "seed": seed,
         **figures(seen, unseen),
+        "profiles": by_profile({profile: seen, **others}),
     }
 
 
@@ -43,6 +51,31 @@ def figures(seen: Sequence[Judged], unseen: Sequence[Judged]) -> dict[str, Any]:
         **{key: value for key, value in whole.items() if key != "mistakes"},
         "seen_phrasings": {key: whole[key] for key in _SHARES},
         "unseen_phrasings": {key: other[key] for key in _SHARES},
+    }
+
+
+def by_profile(results: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:
+    """The same cases and noise in each; ``lost`` and ``won`` against the first of them.
+
+    Those two tell profiles apart sooner than their shares do: what is hard in both says nothing.
+    """
+    (first, *_) = results.values()
+    return {name: _profile(name, results[name], first) for name in results}
+
+
+def _profile(name: str, results: Sequence[Judged], first: Sequence[Judged]) -> dict[str, Any]:
+    row, whole = model_row(MODEL), report(results)
+    (profile,) = (one for one in row.profiles if one.name == name)
+    pairs = [
+        (here.verdict.right, there.verdict.right)
+        for here, there in zip(results, first, strict=True)
+    ]
+    return {
+        "steps": profile.steps,
+        "guidance": profile.guidance,
+        **{key: whole[key] for key in _SHARES if key != "mistakes"},
+        "lost": pairs.count((False, True)),
+        "won": pairs.count((True, False)),
     }
 
 
@@ -74,6 +107,12 @@ def table(shares: Mapping[str, Any]) -> str:
     if (wrong := shares["wrong_instruction_share"]) is not None:
         lines.append(f"{_percent(wrong)} right by a wrong instruction")
     lines.append(f"{shares['cases']} cases of each column")
+    lines += ["", f"{'profile':14}{'steps':>8}{'right':>8}{'dB':>8}{'lost':>8}{'won':>8}"]
+    lines += [
+        f"{name:14}{one['steps']:8}{_percent(one['right_share']):>8}{one['psnr_db']:8.1f}"
+        f"{one['lost']:8}{one['won']:8}"
+        for name, one in shares["profiles"].items()
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -93,7 +132,7 @@ def main() -> int:
         metavar="EN,ZH",
         help="asked in turn (en,zh); one of them: of the same scenes",
     )
-    parser.add_argument("--profile", default="quality")
+    parser.add_argument("--profile", default="quality", help="to judge, and to compare with")
     parser.add_argument("--card", default="cpu:0")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     chosen = parser.parse_args()
