@@ -16,6 +16,7 @@ from jobs.states import JobState
 from standalone.settings import child_environment
 from tests.chaos import skew
 from tests.faults.scene import LEASE, Scene, Worker
+from tests.faults.standstill import freeze
 from tests.services import eventually
 
 SOON = timedelta(seconds=60)
@@ -73,7 +74,7 @@ def test_a_worker_that_dies_between_commit_and_answer_changes_nothing_any_more(
     dispatcher = scene.services.dispatcher
     dispatcher.dispatch(first.queue, [job.id] * 2)
     scene.worker()
-    eventually(lambda: not dispatcher.waiting(first.queue))
+    eventually(lambda: not dispatcher.waiting(first.queue), within=SOON)
     scene.client.wait(scene.submit("another").id, timeout=SOON)
 
     again = scene.client.status(job.id)
@@ -105,7 +106,7 @@ def test_a_stopped_worker_that_ticks_keeps_nothing_from_the_others(scene: Scene)
     """There is no leader: whoever lives ticks, and a lock ends with its transaction."""
     ticking = scene.worker()
     scene.client.wait(scene.submit("it ticks").id, timeout=SOON)
-    ticking.signal(signal.SIGSTOP)
+    freeze(scene, ticking)
     try:
         other = scene.worker()
         jobs = [scene.submit(f"by the other {number}") for number in range(8)]

@@ -42,13 +42,13 @@ def unharmed(job: Job) -> bool:
 def test_a_job_on_the_card_outlives_an_outage_of_the_ledger_longer_than_its_lease(
     scene: Scene,
 ) -> None:
-    worker = scene.worker(steps=60, step_seconds=0.1)
-    job = scene.submit("keep calm")
+    workers = [scene.worker(steps=60, step_seconds=0.1) for _ in range(2)]
+    job = scene.submit("keep calm")  # the other would take it, were its lease ended
     scene.eventually_running(job.id)
-    scene.worker()  # would take the job, were its lease ended
 
     with without_ledger(scene):
-        eventually(lambda: b"ledger_away" in worker.log.read_bytes())
+        for worker in workers:
+            eventually(lambda log=worker.log: b"ledger_away" in log.read_bytes())  # type: ignore[misc]
         Event().wait(LEASE.total_seconds() + 1)  # the fault itself takes this long
 
     assert unharmed(scene.client.wait(job.id, timeout=SOON))

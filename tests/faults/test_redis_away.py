@@ -13,10 +13,11 @@ import redis
 
 from jobs.celery_dispatch import TURN_TIMEOUT
 from jobs.model import Job
-from jobs.reconciler import Reconciler
+from jobs.reconciler import WINDOW_PER_WORKER, Reconciler
 from jobs.states import JobState
 from standalone.servers import Servers
 from tests.faults.scene import Scene, Worker
+from tests.faults.standstill import freeze
 from tests.services import eventually
 
 SOON = timedelta(seconds=60)
@@ -59,6 +60,17 @@ def came_by_message(worker: Worker) -> int:
     return worker.log.read_bytes().count(b"came_by=message")
 
 
+def eventually_comes_by_message(scene: Scene, worker: Worker) -> None:
+    """Of jobs one after another: each is claimed if its message takes its time."""
+    before = came_by_message(worker)
+
+    def comes_by_message() -> bool:
+        done(scene, f"how do you come {monotonic()}")
+        return came_by_message(worker) > before
+
+    eventually(comes_by_message, within=SOON)
+
+
 @pytest.mark.parametrize("fault", [refusing, frozen])
 def test_a_hundred_submits_take_two_seconds_and_all_run_without_redis(
     scene: Scene, fault: object
@@ -67,12 +79,13 @@ def test_a_hundred_submits_take_two_seconds_and_all_run_without_redis(
     scene.submit("warm up")  # uploads the picture, which is not what this measures
 
     assert callable(fault)
-    _, usual = submitted(scene)  # on a busy machine, all takes longer
+    _, before = submitted(scene)  # on a busy machine, all takes longer
     with fault(scene.servers):
         jobs, seconds = submitted(scene)
         done = scene.client.wait_all([job.id for job in jobs], timeout=SOON)
+    _, after = submitted(scene)
 
-    assert seconds < max(LIMIT, 1.5 * usual)
+    assert seconds < max(LIMIT, 1.5 * max(before, after))
     assert {job.state for job in done} == {JobState.SUCCEEDED}
     assert {job.attempt for job in done} == {1}
 
@@ -81,25 +94,21 @@ def test_jobs_are_dispatched_once_redis_is_back(scene: Scene) -> None:
     worker = scene.worker()
     with refusing(scene.servers):
         done(scene, "while it is away")
-    before = came_by_message(worker)
 
-    def comes_by_message() -> bool:
-        done(scene, f"now that it is back {monotonic()}")
-        return came_by_message(worker) > before
-
-    eventually(comes_by_message, within=SOON)
+    eventually_comes_by_message(scene, worker)
 
 
 def test_an_emptied_redis_loses_nothing(scene: Scene) -> None:
     worker = scene.worker()
-    worker.signal(signal.SIGSTOP)  # alive for half a minute yet, but it takes nothing
-    jobs = [scene.submit(f"lost {number}") for number in range(8)]
+    freeze(scene, worker)  # alive for half a minute yet, but it takes nothing
+    jobs = [scene.submit(f"lost {number}") for number in range(2 * WINDOW_PER_WORKER)]
     dispatcher = scene.services.dispatcher
     reconciler = Reconciler(ledger=scene.services.ledger, dispatcher=dispatcher)
 
     def dispatched() -> bool:
         reconciler.fill(jobs[0].queue)  # the worker may have been stopped in its turn
-        return len(dispatcher.waiting(jobs[0].queue)) > 0
+        # One message may have gone to the worker, which waits for it.
+        return len(dispatcher.waiting(jobs[0].queue)) >= WINDOW_PER_WORKER - 1
 
     eventually(dispatched, within=2 * timedelta(seconds=TURN_TIMEOUT))
     redis.Redis.from_url(scene.servers.redis.url).flushall()
@@ -125,7 +134,7 @@ def kept(client: redis.Redis) -> dict[bytes, bytes]:
 def test_a_redis_that_goes_back_in_time_gives_no_job_a_second_attempt(scene: Scene) -> None:
     """As after a failover to a replica that was behind: what was consumed stands there again."""
     worker = scene.worker()
-    worker.signal(signal.SIGSTOP)
+    freeze(scene, worker)
     jobs = [scene.submit(f"old news {number}") for number in range(4)]
     queue = jobs[0].queue
     scene.services.dispatcher.dispatch(queue, [job.id for job in jobs])

@@ -8,6 +8,8 @@ from time import monotonic
 
 from jobs.states import JobState
 from tests.faults.scene import LEASE, Scene
+from tests.faults.standstill import freeze
+from tests.faults.test_redis_away import eventually_comes_by_message
 from tests.services import eventually
 from worker.leases import EVERY
 
@@ -17,7 +19,7 @@ SOON = timedelta(seconds=60)
 def test_a_job_of_a_killed_worker_runs_again_within_the_lease_and_five_seconds(
     scene: Scene,
 ) -> None:
-    victim = scene.worker(steps=200, step_seconds=0.05)
+    victim = scene.worker(steps=2_000, step_seconds=0.05)  # longer than a rival takes to start
     job = scene.submit("kill me in the middle")
     scene.eventually_running(job.id, steps_done=2)
     scene.worker(steps=4)  # ready, with nothing to do
@@ -34,16 +36,16 @@ def test_a_job_of_a_killed_worker_runs_again_within_the_lease_and_five_seconds(
 
 
 def test_a_paused_worker_cannot_overwrite_its_successor(scene: Scene) -> None:
-    victim = scene.worker(steps=200, step_seconds=0.1)  # longer than a rival takes to start
+    victim = scene.worker(steps=2_000, step_seconds=0.1)  # longer than a rival takes to start
     job = scene.submit("pause me in the middle")
     scene.eventually_running(job.id)
     scene.worker(steps=4)
-    victim.signal(signal.SIGSTOP)
+    freeze(scene, victim)
     done = scene.client.wait(job.id, timeout=SOON)
     picture = scene.client.result(job.id)
 
     victim.signal(signal.SIGCONT)
-    eventually(lambda: b"verdict=lost" in victim.log.read_bytes())
+    eventually(lambda: b"verdict=lost" in victim.log.read_bytes(), within=SOON)
 
     again = scene.client.status(job.id)
     assert (done.state, done.attempt) == (JobState.SUCCEEDED, 2)
@@ -60,19 +62,14 @@ def test_a_message_delivered_five_times_gives_one_result(scene: Scene) -> None:
     scene.worker(step_seconds=0.1)
     scene.worker(step_seconds=0.1)
     done = scene.client.wait(job.id, timeout=SOON)
-    eventually(lambda: not dispatcher.waiting(job.queue))
+    eventually(lambda: not dispatcher.waiting(job.queue), within=SOON)
 
     assert (done.state, done.attempt) == (JobState.SUCCEEDED, 1)
     assert len(scene.outputs(done)) == 1
 
 
 def test_jobs_come_by_message_when_redis_is_there(scene: Scene) -> None:
-    worker = scene.worker(step_seconds=0.1)
-    jobs = [scene.submit(f"by message {number}") for number in range(6)]
-
-    scene.client.wait_all([job.id for job in jobs], timeout=SOON)
-
-    assert b"came_by=message" in worker.log.read_bytes()
+    eventually_comes_by_message(scene, scene.worker())
 
 
 def test_a_first_sigterm_finishes_the_job_in_hand(scene: Scene) -> None:
@@ -107,10 +104,10 @@ def test_a_running_job_is_cancelled_within_a_step_and_a_second(scene: Scene) -> 
     """Counted in steps, which a busy machine makes slower too; the ledger hears of them late."""
     scene.worker(steps=200, step_seconds=0.1)
     job = scene.submit("never mind")
-    asked = scene.eventually_running(job.id)
     after = scene.submit("the next one")
+    scene.eventually_running(job.id)
 
-    scene.client.cancel(job.id)
+    asked = scene.client.cancel(job.id)  # with the steps that the ledger has heard of by then
     eventually(lambda: scene.client.status(job.id).state is JobState.CANCELLED)
 
     scene.eventually_running(after.id)
