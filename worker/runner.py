@@ -250,8 +250,9 @@ class Runner:
             )
 
     def _input(self, tenant: str, digest: str) -> bytes:
+        key = input_key(tenant, digest)
         try:
-            return self.artifacts.get(input_key(tenant, digest))
+            return _as_sent(key, digest, self.artifacts.get(key))
         except NoSuchArtifact:
             self.ledger.forget_input(tenant, digest)
             raise
@@ -304,6 +305,13 @@ class Runner:
             yield
         finally:
             held.timings[stage] = time.monotonic() - began
+
+
+def _as_sent(key: str, digest: str, data: bytes) -> bytes:
+    """What a bucket or a proxy has damaged may still be a picture.  Raises ``NoSuchArtifact``."""
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise NoSuchArtifact(f"{key}: other bytes than were sent; submit the picture again")
+    return data
 
 
 def _suspect(outcome: Outcome) -> Mapping[str, str]:

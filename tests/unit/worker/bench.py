@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from jobs.errors import Unavailable
 from jobs.ledger import Ledger
 from jobs.model import EditRequest, Job, Lease, NewJob, input_key
 from jobs.testing import MemoryArtifacts, MemoryLedger
-from tests.conformance.scenes import DIGEST, submitted, worker
+from tests.conformance.scenes import submitted, worker
 from worker.card import Card
 from worker.engine.fake import FAKE_MODEL, FakeEngine, Fault
 from worker.gate import Gate
@@ -73,8 +74,12 @@ def picture(colour: str = "white") -> bytes:
     return buffer.getvalue()
 
 
+#: Digest of the picture that a bench's jobs edit.
+SOURCE: Final = hashlib.sha256(picture()).hexdigest()
+
+
 def new(instruction: str = "make it red", **options: Any) -> NewJob:  # noqa: ANN401
-    request = EditRequest(pictures=(DIGEST,), instruction=instruction, model=FAKE_MODEL.name)
+    request = EditRequest(pictures=(SOURCE,), instruction=instruction, model=FAKE_MODEL.name)
     return NewJob(request=request, **options)
 
 
@@ -108,7 +113,13 @@ class Bench:
             pauses=no_pause,
         )
         self.ledger.register(WORKER)
-        self.artifacts.put(input_key("default", DIGEST), picture(), media_type="image/png")
+        self.stored(picture())
+
+    def stored(self, data: bytes) -> str:
+        """An input's digest."""
+        digest = hashlib.sha256(data).hexdigest()
+        self.artifacts.put(input_key("default", digest), data, media_type="image/png")
+        return digest
 
     def lease(self, one: NewJob | None = None) -> Lease:
         """The lease of a fresh attempt; of a new job unless told."""

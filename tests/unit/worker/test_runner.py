@@ -23,8 +23,7 @@ from jobs.errors import (
 from jobs.model import EditRequest, Job, Lease, Order, OutputFormat, input_key, output_key
 from jobs.states import JobState
 from jobs.testing import MemoryLedger
-from tests.conformance.scenes import DIGEST
-from tests.unit.worker.bench import Bench, new
+from tests.unit.worker.bench import SOURCE, Bench, new
 from worker.engine import fake
 from worker.engine.base import Edit
 from worker.engine.fake import FakeEngine
@@ -141,10 +140,10 @@ def test_the_sources_transparency_is_handed_back_where_asked() -> None:
     source.paste((0, 0, 0, 0), (0, 0, 16, 24))
     file = BytesIO()
     source.save(file, "PNG")
-    bench.artifacts.put(input_key("default", DIGEST), file.getvalue(), media_type="image/png")
+    source_digest = bench.stored(file.getvalue())
 
     def alpha(**choices: Any) -> Image.Image | None:  # noqa: ANN401
-        result = finished(bench, **choices).result
+        result = finished(bench, pictures=(source_digest,), **choices).result
         assert result is not None
         return pictures.decode_all(bench.artifacts.get(result.key), name="x").alpha
 
@@ -233,8 +232,9 @@ def test_a_failure_that_was_foreseen_leaves_none(caplog: pytest.LogCaptureFixtur
 
 def test_a_picture_that_cannot_be_read_fails_for_good() -> None:
     bench = Bench()
-    bench.artifacts.put(input_key("default", DIGEST), b"no picture", media_type="image/png")
-    lease = bench.lease()
+    one = new()
+    request = replace(one.request, pictures=(bench.stored(b"no picture"),))
+    lease = bench.lease(replace(one, request=request))
 
     bench.run(lease)
 
@@ -245,10 +245,14 @@ def test_a_picture_that_cannot_be_read_fails_for_good() -> None:
     assert "picture 1" in job.failure.message
 
 
-def test_an_input_that_is_gone_fails_for_good() -> None:
+@pytest.mark.parametrize("damage", [None, b"another picture"], ids=["gone", "other bytes"])
+def test_an_input_that_is_not_there_as_it_was_sent_fails_for_good(damage: bytes | None) -> None:
     bench = Bench()
-    bench.ledger.record_input("default", DIGEST, size=1, media_type="image/png")
-    bench.artifacts.delete([input_key("default", DIGEST)])
+    bench.ledger.record_input("default", SOURCE, size=1, media_type="image/png")
+    key = input_key("default", SOURCE)
+    bench.artifacts.delete([key])
+    if damage:
+        bench.artifacts.put(key, damage, media_type="image/png")
     lease = bench.lease()
 
     bench.run(lease)
@@ -257,7 +261,7 @@ def test_an_input_that_is_gone_fails_for_good() -> None:
     assert job.state is JobState.FAILED
     assert job.failure is not None
     assert job.failure.code == "no_such_artifact"
-    assert bench.ledger.touch_inputs("default", [DIGEST]) == set()  # so it is uploaded again
+    assert bench.ledger.touch_inputs("default", [SOURCE]) == set()  # so it is uploaded again
 
 
 @pytest.mark.parametrize("call", ["get", "put"])
