@@ -145,3 +145,19 @@ def test_what_it_cannot_do_is_refused(  # noqa: PLR0913 - fixtures
 ) -> None:
     with pytest.raises(Permanent, match=told):
         made(engines[name], ask(**choices), *pictures)
+
+
+@pytest.mark.parametrize(("name", "tokenizer"), [(KONTEXT, "tokenizer_2"), (KLEIN, "tokenizer")])
+def test_counting_words_leaves_the_pipelines_tokenizer_alone(
+    engines: dict[str, DiffusersEngine], ask: Ask, name: str, tokenizer: str
+) -> None:
+    """It remembers how it pads and cuts, and may be at work for the edit that is on the card."""
+    engine = engines[name]
+    made(engine, ask(steps=2), WIDE)
+    used = getattr(engine._pipeline, tokenizer).backend_tokenizer  # noqa: SLF001
+    before = (used.padding, used.truncation)
+
+    engine.prepare([WIDE], ask("make it red " * 9), seed=1)
+
+    assert any(before)
+    assert (used.padding, used.truncation) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,3 +60,33 @@ def test_a_wrong_instruction_is_not_right(engine: DiffusersEngine, ask: Ask) -> 
         picture = made(engine, ask(text), scene.picture(), seed=0)
 
         assert not judge(picture, scene, wanted).right
+
+
+def test_guidance_leads_away_from_the_negative_and_nowhere_from_the_same_words(
+    engine: DiffusersEngine, ask: Ask, product: Image.Image
+) -> None:
+    white = "Change the background to white"
+
+    def guided(negative: str | None) -> np.ndarray[Any, Any]:
+        request = ask(white, true_cfg_scale=3.0, negative=negative)
+        return np.asarray(made(engine, request, product, seed=0), np.float32)
+
+    alone = np.asarray(made(engine, ask(white), product, seed=0), np.float32)
+    from_itself, from_nothing, from_black = (
+        float(np.abs(guided(text) - alone).mean())
+        for text in (white, None, "Change the background to black")
+    )
+
+    assert from_itself < 0.1 < from_nothing < from_black
+
+
+def test_each_number_of_steps_makes_a_picture_of_its_own_that_is_right(
+    engine: DiffusersEngine, ask: Ask
+) -> None:
+    (one,) = sample_products(1, seed=1)
+    pictures = [
+        made(engine, ask(one.instruction, steps=steps), one.picture, seed=0) for steps in (2, 4, 8)
+    ]
+
+    assert len({picture.tobytes() for picture in pictures}) == 3
+    assert all(judge(picture, one.scene, one.edit).edit_right for picture in pictures)
