@@ -198,3 +198,12 @@ def test_another_size_than_was_made_is_told(pipeline: Pipeline) -> None:
         pipeline.image_processor.resize(one, 8, 16)
     with pytest.raises(seen.NotForeseen, match="the pipeline wants"):
         pipeline.image_processor.preprocess(one, 8, 16)
+
+
+def test_each_pass_of_the_text_encoder_gets_a_container_of_its_own(pipeline: Pipeline) -> None:
+    """The pipeline moves what is in it to the card: a second try must not find it there."""
+    (one,) = seen.see(pipeline, TINY, [photo((40, 30))], ["make it red"])
+    (text,) = one.texts
+    one.beside(text).data.clear()
+
+    assert "pixel_values" in one.beside(text)
