@@ -19,7 +19,8 @@ from sqlalchemy.engine import make_url
 from jobs.postgres.connection import Database
 from jobs.postgres.tables import metadata, move
 
-SOON: Final = timedelta(seconds=10)
+#: On a loaded machine too; nobody waits longer than it takes.
+SOON: Final = timedelta(seconds=30)
 #: In an order that foreign keys allow; attempts and moves go with their jobs.
 TABLES: Final = ("job", "worker", "model", "input")
 

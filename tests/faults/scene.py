@@ -12,9 +12,9 @@ import redis
 
 from standalone.servers import Servers
 from tests import scene
-from tests.scene import LEASE, Worker
+from tests.scene import SHORT_LEASE, Worker
 
-__all__ = ["LEASE", "Scene", "Worker", "scene_on"]
+__all__ = ["SHORT_LEASE", "Scene", "Worker", "scene_on"]
 
 
 @dataclass(kw_only=True)

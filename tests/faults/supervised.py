@@ -43,6 +43,7 @@ class Supervised:
         return {}
 
     def card(self, name: str) -> dict[str, Any]:
+        eventually(lambda: name in self.cards(), within=READY)  # a busy machine may be late
         return self.cards()[name]
 
     def metrics(self) -> str:

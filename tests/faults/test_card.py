@@ -13,7 +13,7 @@ from jobs.errors import FailureClass
 from jobs.model import Job
 from jobs.states import JobState
 from tests.faults.proxy import Proxy
-from tests.faults.scene import LEASE, Scene
+from tests.faults.scene import SHORT_LEASE, Scene
 from tests.services import eventually
 from worker.exits import Exit
 
@@ -121,12 +121,14 @@ def test_a_card_that_goes_on_after_all_leaves_the_uploads_their_time(scene: Scen
 
 
 def test_a_worker_that_was_paused_for_longer_has_no_hung_card(scene: Scene) -> None:
-    worker = scene.worker(steps=40, step_seconds=0.2)
+    worker = scene.worker(steps=40, step_seconds=0.2, lease=SHORT_LEASE)
     job = scene.submit("let me sleep")
     scene.eventually_running(job.id)
 
     worker.signal(signal.SIGSTOP)
-    Event().wait(max(CARD_TIMEOUT, LEASE.total_seconds()) + 1)  # the fault itself takes this long
+    Event().wait(
+        max(CARD_TIMEOUT, SHORT_LEASE.total_seconds()) + 1
+    )  # the fault itself takes this long
     worker.signal(signal.SIGCONT)
     done = scene.client.wait(job.id, timeout=SOON)
 

@@ -15,7 +15,7 @@ from jobs.errors import FailureClass
 from jobs.states import JobState
 from standalone.settings import child_environment
 from tests.chaos import skew
-from tests.faults.scene import LEASE, Scene, Worker
+from tests.faults.scene import SHORT_LEASE, Scene, Worker
 from tests.faults.standstill import freeze
 from tests.services import eventually
 
@@ -28,7 +28,7 @@ def worker_that_dies(scene: Scene, point: str) -> Worker:
     settings = {
         **scene.environment,
         "PACKSHOT_ENGINE": "fake",
-        "PACKSHOT_LEASE_SECONDS": str(LEASE.total_seconds()),
+        "PACKSHOT_LEASE_SECONDS": str(SHORT_LEASE.total_seconds()),
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -88,7 +88,7 @@ def test_a_job_that_kills_every_process_ends_as_a_dead_letter(scene: Scene) -> N
     """Case 11: each death is a loss, and losses have a bound."""
     poison = scene.client.submit(replace(scene.edit("poison [kill]"), max_failures=2))
     for _ in range(2):
-        victim = scene.worker()
+        victim = scene.worker(lease=SHORT_LEASE)
         assert victim.process.wait(timeout=60) == -signal.SIGKILL
     scene.worker()
     healthy = scene.submit("carry on")
@@ -154,7 +154,7 @@ def test_a_tick_that_is_stopped_in_its_middle_gives_its_lock_up(scene: Scene) ->
 def test_a_worker_with_a_wrong_clock_is_as_good_as_any_other(scene: Scene) -> None:
     """Case 17: ten minutes ahead, far more than its lease; the database's clock alone decides."""
     scene.environment |= skew.environment(skew.library())
-    skewed = scene.worker(steps=40, step_seconds=0.15)  # twice the lease
+    skewed = scene.worker(steps=40, step_seconds=0.15, lease=SHORT_LEASE)  # twice the lease
     job = scene.submit("what time is it")
     scene.eventually_running(job.id)
 

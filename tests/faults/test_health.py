@@ -7,22 +7,26 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import timedelta
 from threading import Event
 
 import pytest
 
 from jobs.errors import Unavailable
 from standalone.settings import child_environment
+from tests.faults.proxy import Proxy
 from tests.faults.scene import Scene
 from tests.faults.test_redis_away import frozen, refusing
 from tests.services import eventually
 from worker.pages import ask
+from worker.supervisor.child import free_port
+
+SOON = timedelta(seconds=60)
 
 
 @pytest.fixture
 def port(scene: Scene) -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    port = free_port()  # none that the kernel would give away meanwhile
     scene.environment["PACKSHOT_HEALTH_PORT"] = str(port)
     return port
 
@@ -56,18 +60,17 @@ def test_a_draining_worker_is_not_ready(scene: Scene, port: int) -> None:
 
 
 def test_a_worker_with_a_hung_card_says_so_while_it_ends(scene: Scene, port: int) -> None:
-    scene.environment["PACKSHOT_CARD_TIMEOUT"] = "3"
-    scene.worker(step_seconds=0.1)
-    scene.eventually_running(scene.submit("wait for me [hang]").id)
+    scene.environment["PACKSHOT_CARD_TIMEOUT"] = "2"
+    with Proxy(scene.servers.postgres.port) as proxy:
+        scene.environment["PACKSHOT_DATABASE_URL"] = proxy.url(
+            scene.environment["PACKSHOT_DATABASE_URL"]
+        )
+        proxy.held_back = b"card_hung"  # its last words wait for the ledger; else it is gone
+        scene.worker(step_seconds=0.1)
+        scene.submit("wait for me [hang]")
+        eventually(proxy.is_holding.is_set, within=SOON)
 
-    def said() -> bool:
-        return "the card made no step for 3 s" in ask(port, "/livez")["problems"]
-
-    scene.servers.postgres.pause()  # its last words wait for the ledger; else it is gone at once
-    try:
-        eventually(said)
-    finally:
-        scene.servers.postgres.resume()
+        assert "the card made no step for 2 s" in ask(port, "/livez")["problems"]
 
 
 def test_the_command_asks_for_people_and_supervisors(scene: Scene, port: int) -> None:

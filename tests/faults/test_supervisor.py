@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from time import monotonic
+from typing import Any
 
 from jobs.errors import BadSettings, FailureClass, Unavailable
 from jobs.states import JobState
@@ -141,7 +142,7 @@ def test_sigterm_lets_every_worker_finish_what_it_has_in_hand(scene: Scene) -> N
 
 
 def test_a_second_sigterm_gives_the_jobs_back_uncounted(scene: Scene) -> None:
-    slow = {"fake_steps": 600, "fake_step_seconds": 0.1, "drain_seconds": 600}
+    slow: dict[str, Any] = {"fake_steps": 600, "fake_step_seconds": 0.1, "drain_seconds": 600}
     with supervised(scene, "--cards", "cpu:0", **slow) as host:
         host.eventually_ready()
         job = scene.submit("somebody else will do me")

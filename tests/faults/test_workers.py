@@ -7,7 +7,7 @@ from datetime import timedelta
 from time import monotonic
 
 from jobs.states import JobState
-from tests.faults.scene import LEASE, Scene
+from tests.faults.scene import SHORT_LEASE, Scene
 from tests.faults.standstill import freeze
 from tests.faults.test_redis_away import eventually_comes_by_message
 from tests.services import eventually
@@ -19,7 +19,8 @@ SOON = timedelta(seconds=60)
 def test_a_job_of_a_killed_worker_runs_again_within_the_lease_and_five_seconds(
     scene: Scene,
 ) -> None:
-    victim = scene.worker(steps=2_000, step_seconds=0.05)  # longer than a rival takes to start
+    # Longer than a rival takes to start.
+    victim = scene.worker(steps=2_000, step_seconds=0.05, lease=SHORT_LEASE)
     job = scene.submit("kill me in the middle")
     scene.eventually_running(job.id, steps_done=2)
     scene.worker(steps=4)  # ready, with nothing to do
@@ -30,13 +31,14 @@ def test_a_job_of_a_killed_worker_runs_again_within_the_lease_and_five_seconds(
     waited = monotonic() - killed
     job = scene.client.wait(job.id, timeout=SOON)
 
-    assert waited < LEASE.total_seconds() + 5
+    assert waited < SHORT_LEASE.total_seconds() + 5
     assert (job.state, job.attempt, job.failures) == (JobState.SUCCEEDED, 2, 1)
     assert [move.why for move in scene.services.ledger.history(job.id)].count("lease expired") == 1
 
 
 def test_a_paused_worker_cannot_overwrite_its_successor(scene: Scene) -> None:
-    victim = scene.worker(steps=2_000, step_seconds=0.1)  # longer than a rival takes to start
+    # Longer than a rival takes to start.
+    victim = scene.worker(steps=2_000, step_seconds=0.1, lease=SHORT_LEASE)
     job = scene.submit("pause me in the middle")
     scene.eventually_running(job.id)
     scene.worker(steps=4)
