@@ -27,6 +27,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -34,9 +35,9 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from jobs.errors import FailureClass, LeaseLost
 from jobs.model import Failure, Holding, JobId, Lease, Order, WorkerInfo
-from jobs.postgres.fair import Facts, next_jobs, on_cards
+from jobs.postgres.fair import Facts, held_row_of, next_jobs, on_cards
 from jobs.postgres.rows import job_of, storable
-from jobs.postgres.tables import is_among, job, state_is, worker
+from jobs.postgres.tables import is_among, job, state_is, state_still_is, worker
 from jobs.states import JobState
 
 #: How many workers may claim from one queue at the same moment without one finding nothing.
@@ -80,21 +81,15 @@ def locked_next(
     """The first of the line that nobody is claiming at this moment."""
     facts = Facts(busy=on_cards(OUR_QUEUE), served=SERVED, named=named)
     line = next_jobs(OUR_QUEUE, due_for_us(), facts, limit=CLAIMANTS)
-    return (
-        select(job.c.id)
-        .join(line, line.c.id == job.c.id)
-        .where(due_for_us())
-        .order_by(line.c.place)
-        .limit(most)
-        .with_for_update(of=job, skip_locked=True)
-    )
+    row = held_row_of(line, due_for_us())
+    return select(row.c.id).select_from(line.join(row, true())).where(row.c.is_wanted).limit(most)
 
 
 def _claiming(*wanted: ColumnElement[bool]) -> ReturningUpdate[Any]:
     """queued → running."""
     return (
         update(job)
-        .where(*wanted, state_is(JobState.QUEUED))
+        .where(*wanted, state_still_is(JobState.QUEUED))
         .values(
             state=JobState.RUNNING,
             attempt=job.c.attempt + 1,

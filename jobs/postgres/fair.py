@@ -20,6 +20,7 @@ from sqlalchemy import (
     tuple_,
     union_all,
 )
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from jobs.postgres.tables import job, state_is
 from jobs.states import JobState
@@ -62,6 +63,22 @@ def next_jobs(queue: Queue, wanted: ColumnElement[bool], facts: Facts, *, limit:
     return select(heads.c.id, place).order_by(*by_turn).limit(limit).subquery("next")
 
 
+def held_row_of(line: Subquery, wanted: ColumnElement[bool]) -> LateralFromClause:
+    """(id, is_wanted) of each job of ``line``, locked, in its order; none that another holds.
+
+    One look by the primary key for each, and no more of them than are asked for.  A join with
+    the table could as well read the whole queue, and does where statistics tell that it is
+    short.  The inner limit keeps ``wanted`` out of the choice of an index.
+    """
+    return (
+        select(job.c.id, wanted.label("is_wanted"))
+        .where(job.c.id == line.c.id)
+        .limit(1)
+        .with_for_update(of=job, skip_locked=True)
+        .lateral("held_row")
+    )
+
+
 def _first(
     queue: Queue, wanted: ColumnElement[bool], named: ColumnElement[UUID] | None, limit: int
 ) -> Subquery:
@@ -73,11 +90,16 @@ def _first(
         for part in (_heads(queue, others, limit), _retries(queue, others, limit))
     ]
     if named is not None:
-        parts.append(
-            select(
-                job.c.id, job.c.priority, job.c.tenant, literal_column("0", Integer).label("behind")
-            ).where(job.c.id == named, job.c.queue == queue, wanted)
+        # As in ``held_row_of``: the limit keeps all but the key out of the choice of an index.
+        is_wanted = and_(job.c.queue == queue, wanted).label("is_wanted")
+        one = (
+            select(job.c.id, job.c.priority, job.c.tenant, is_wanted)
+            .where(job.c.id == named)
+            .limit(1)
+            .subquery("named")
         )
+        ahead = literal_column("0", Integer).label("behind")
+        parts.append(select(one.c.id, one.c.priority, one.c.tenant, ahead).where(one.c.is_wanted))
     return union_all(*parts).subquery("first")
 
 

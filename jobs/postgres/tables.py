@@ -102,6 +102,16 @@ def state_is(*states: JobState) -> ColumnElement[bool]:
     return job.c.state.in_(words) if len(words) > 1 else job.c.state == words[0]
 
 
+def state_still_is(state: JobState) -> ColumnElement[bool]:
+    """Of rows that their keys lead to: in words of which no index ``WHERE state = …`` is thought.
+
+    One that statistics take for empty is read instead of the keys', and may hold the whole queue.
+    """
+    return job.c.state.concat(literal_column("''", Text)) == literal_column(
+        f"'{state.value}'", Text
+    )
+
+
 def is_among(chosen: Select[UUID]) -> ColumnElement[bool]:
     """``id = ANY (ARRAY (SELECT …))``: read by the primary key, where ``id IN (SELECT …)`` may be
     joined with the whole table."""

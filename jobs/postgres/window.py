@@ -17,6 +17,7 @@ from sqlalchemy import (
     literal,
     null,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -24,7 +25,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from jobs.errors import FailureClass
 from jobs.model import JobId, ServedModel
 from jobs.postgres.attempts import due, ended_badly
-from jobs.postgres.fair import Facts, next_jobs, on_cards_or_named
+from jobs.postgres.fair import Facts, held_row_of, next_jobs, on_cards_or_named
 from jobs.postgres.offers import live_workers
 from jobs.postgres.tables import is_alive, is_among, job, state_is, worker
 from jobs.states import JobState
@@ -151,14 +152,9 @@ def take_window(connection: Connection, queue: str, size: int, most: int) -> lis
     facts = Facts(busy=on_cards_or_named(queue))
     wanted = and_(due(), job.c.dispatched_at.is_(None))
     line = next_jobs(queue, wanted, facts, limit=min(room, most))
-    ids = (
-        select(job.c.id)
-        .join(line, line.c.id == job.c.id)
-        .where(job.c.dispatched_at.is_(None), due())
-        .order_by(line.c.place)
-        .with_for_update(of=job, skip_locked=True)
-    )
-    ordered = list(connection.execute(ids).scalars())
+    row = held_row_of(line, wanted)
+    ids = select(row.c.id).select_from(line.join(row, true())).where(row.c.is_wanted)
+    ordered = list(connection.execute(ids.order_by(line.c.place)).scalars())
     connection.execute(
         update(job)
         .where(job.c.id == any_(literal(ordered, ARRAY(Uuid()))))

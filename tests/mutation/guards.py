@@ -16,6 +16,10 @@ RUNNER: Final = "worker/runner.py"
 LEDGER_TESTS: Final = "tests/conformance/test_ledgers.py::TestPostgresLedger"
 COMPLETION_TESTS: Final = "tests/integration/jobs/test_postgres_completions.py"
 SCHEMA_TESTS: Final = "tests/integration/jobs/test_postgres.py"
+STALE_PLANS: Final = (
+    "tests/integration/jobs/test_plans_of_stale_statistics.py"
+    "::test_a_queue_that_has_just_filled_is_not_read"
+)
 RACES: Final = "tests/integration/jobs/test_postgres_races.py"
 SWEEP_TESTS: Final = "tests/integration/jobs/test_sweep.py"
 RECONCILER_TESTS: Final = "tests/unit/jobs/test_reconciler.py"
@@ -141,7 +145,7 @@ CLAIMS: Final = (
             Edit(file=ATTEMPTS, text="        state_is(JobState.QUEUED),\n", instead=""),
             Edit(
                 file=ATTEMPTS,
-                text=".where(*wanted, state_is(JobState.QUEUED))",
+                text=".where(*wanted, state_still_is(JobState.QUEUED))",
                 instead=".where(*wanted)",
             ),
         ),
@@ -149,9 +153,9 @@ CLAIMS: Final = (
     ),
     guard(
         "a job that is being claimed is passed over",
-        ATTEMPTS,
-        ".limit(most)\n        .with_for_update(of=job, skip_locked=True)",
-        ".limit(most)\n        .with_for_update(of=job)",
+        "jobs/postgres/fair.py",
+        ".with_for_update(of=job, skip_locked=True)",
+        ".with_for_update(of=job)",
         f"{RACES}::test_a_job_that_is_being_claimed_is_passed_over",
     ),
     guard(
@@ -436,4 +440,22 @@ KEPT: Final = (
     ),
 )
 
-GUARDS: Final = (*FENCES, *CLAIMS, *BUDGET, *KEYS, *RECORD, *DISPATCH, *KEPT, *WORKER)
+#: Whatever the statistics say, a claim's cost does not grow with the queue.
+PLANS: Final = (
+    guard(
+        "a job of the line is looked at by its key",
+        "jobs/postgres/fair.py",
+        "        .where(job.c.id == line.c.id)\n        .limit(1)\n",
+        "        .where(job.c.id == line.c.id)\n",
+        f"{STALE_PLANS}[take_window]",
+    ),
+    guard(
+        "a claimed row is found by its key",
+        ATTEMPTS,
+        ".where(*wanted, state_still_is(JobState.QUEUED))",
+        ".where(*wanted, state_is(JobState.QUEUED))",
+        f"{STALE_PLANS}[claim_some]",
+    ),
+)
+
+GUARDS: Final = (*FENCES, *CLAIMS, *BUDGET, *KEYS, *RECORD, *DISPATCH, *KEPT, *WORKER, *PLANS)
