@@ -126,9 +126,8 @@ def test_a_worker_that_was_paused_for_longer_has_no_hung_card(scene: Scene) -> N
     scene.eventually_running(job.id)
 
     worker.signal(signal.SIGSTOP)
-    Event().wait(
-        max(CARD_TIMEOUT, SHORT_LEASE.total_seconds()) + 1
-    )  # the fault itself takes this long
+    # The fault itself takes this long.
+    Event().wait(max(CARD_TIMEOUT, SHORT_LEASE.total_seconds()) + 1)
     worker.signal(signal.SIGCONT)
     done = scene.client.wait(job.id, timeout=SOON)
 
