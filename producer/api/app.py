@@ -9,7 +9,7 @@ from uuid import UUID
 import anyio
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, FastAPI, Form, Header, Query, Request
-from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from jobs.errors import JobNotFound, JobsError, Unavailable
@@ -19,6 +19,7 @@ from jobs.states import JobState
 from producer.api import problems
 from producer.api.forms import EditForm
 from producer.api.limits import MAX_FIELDS, MAX_FILES, BoundedBody
+from producer.api.page import page
 from producer.api.schemas import EditPage, EditView, Health, Problem
 from producer.api.schemas import problems as declared
 from producer.api.views import answer, page_json, path
@@ -48,6 +49,7 @@ Caller = Annotated[Client, Depends(_client)]
 
 edits: Final = APIRouter(prefix="/v1/edits", tags=["edits"])
 health: Final = APIRouter(tags=["health"])
+people: Final = APIRouter(include_in_schema=False)
 
 
 @edits.post(
@@ -182,6 +184,16 @@ async def readyz(request: Request, client: Caller) -> dict[str, str]:
     raise Unavailable(f"the ledger has not answered for {PROBE_TIMEOUT:g} s")
 
 
+@people.get("/")
+async def home() -> RedirectResponse:
+    return RedirectResponse("docs")
+
+
+@people.get("/docs")
+async def docs(request: Request) -> HTMLResponse:
+    return HTMLResponse(page(request.app.openapi(), base=str(request.base_url)))
+
+
 class Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """With the schema that no route returns by itself."""
@@ -197,6 +209,7 @@ def create_app(client: Client) -> FastAPI:
         version=version("packshot"),
         description="Edits product photographs by instruction.",
         form_limits={"max_fields": MAX_FIELDS, "max_files": MAX_FILES},
+        docs_url=None,  # the framework's pages load scripts from elsewhere
         redoc_url=None,
     )
     app.state.client = client
@@ -205,4 +218,5 @@ def create_app(client: Client) -> FastAPI:
     app.add_middleware(BoundedBody)
     app.include_router(edits)
     app.include_router(health)
+    app.include_router(people)
     return app

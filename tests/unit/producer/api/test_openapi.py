@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -97,5 +98,19 @@ def test_the_form_lacks_only_what_is_not_for_services(described: dict[str, Any])
     assert set(Edit.__dataclass_fields__) - elsewhere <= set(form)
 
 
-def test_the_page_for_people_is_served(api: Downstream) -> None:
-    assert "/openapi.json" in api.get("/docs").text
+def test_the_page_for_people_names_every_route_and_field(
+    api: Downstream, described: dict[str, Any]
+) -> None:
+    page = api.get("/docs").text
+    fields = described["components"]["schemas"]["EditForm"]["properties"]
+
+    assert [path for path in described["paths"] if f"{path}</code></h2>" not in page] == []
+    assert [name for name in fields if f"<td><code>{name}</code></td>" not in page] == []
+    assert "One of <code>png</code>" in page
+
+
+def test_the_page_for_people_needs_no_other_server(api: Downstream) -> None:
+    page = api.get("/docs").text
+
+    assert not re.search(r"<(script|link|img|iframe)|@import|url\(", page)
+    assert api.get("/").headers["location"] == "docs"
