@@ -7,6 +7,7 @@ from dataclasses import replace
 from io import BytesIO
 from threading import Event
 from typing import Any
+from weakref import ReferenceType, ref
 
 import pytest
 from PIL import Image
@@ -118,6 +119,30 @@ def test_pictures_are_scaled_while_the_card_is_free_for_others(
     assert result is not None
     assert (result.width, result.height) == (64, 48)
     assert on_card == [None, None]
+
+
+def test_what_was_made_ready_is_let_go_of_before_the_result_is_encoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Jobs that encode and send are several at once; each would hold its pictures twice."""
+    edits: list[ReferenceType[Edit]] = []
+    left: list[Edit | None] = []
+    prepare, encode = FakeEngine.prepare, pictures.encode
+
+    def prepared(*arguments: Any, **choices: Any) -> Edit:  # noqa: ANN401 - handed on
+        edit = prepare(*arguments, **choices)
+        edits.append(ref(edit))
+        return edit
+
+    def encoded(*arguments: Any, **choices: Any) -> bytes:  # noqa: ANN401
+        left.extend(one() for one in edits)
+        return encode(*arguments, **choices)
+
+    monkeypatch.setattr(FakeEngine, "prepare", prepared)
+    monkeypatch.setattr(pictures, "encode", encoded)
+    finished(Bench())
+
+    assert left == [None]
 
 
 def test_what_cannot_be_edited_is_refused_before_the_card_is_asked_for() -> None:
