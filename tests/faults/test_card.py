@@ -163,6 +163,7 @@ def test_a_second_sigterm_ends_a_process_with_a_hung_card_within_seconds(scene: 
     job = scene.client.status(job.id)
     assert code == Exit.DRAINED
     assert (job.state, job.failures) == (JobState.QUEUED, 0)
+    assert b"attempt_stuck" in worker.log.read_bytes()
 
 
 def test_a_sticky_error_ends_the_process_and_the_others_are_handed_back(scene: Scene) -> None:

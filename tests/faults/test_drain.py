@@ -30,22 +30,6 @@ def test_a_drain_s_time_limit_gives_the_jobs_back_uncounted(scene: Scene) -> Non
     assert (job.state, job.attempt, job.failures) == (JobState.QUEUED, 1, 0)
 
 
-def test_a_job_stuck_on_the_card_is_given_back_all_the_same(scene: Scene) -> None:
-    worker = scene.worker(steps=2, step_seconds=600.0)
-    job = scene.submit("stuck")
-    eventually(lambda: scene.client.status(job.id).state is JobState.RUNNING)
-
-    worker.signal(signal.SIGTERM)
-    eventually(lambda: b"draining" in worker.log.read_bytes())
-    worker.signal(signal.SIGTERM)
-    code = worker.process.wait(timeout=30)
-
-    job = scene.client.status(job.id)
-    assert code == 0
-    assert (job.state, job.failures) == (JobState.QUEUED, 0)
-    assert b"attempt_stuck" in worker.log.read_bytes()
-
-
 def test_a_drain_while_jobs_pour_in_loses_no_claim(scene: Scene) -> None:
     """A claim may be on its way when the gate closes."""
     workers = [scene.worker(steps=2) for _ in range(2)]
