@@ -59,7 +59,11 @@ def measured(site: Machines, index: str | None) -> Figures:
     settle()
     came = []
     for host in (site, *(replace(site, name=f"root-{number}") for number in range(1, ROUNDS))):
+        watch.run("sync")
         own = ours.first_job(layers, release, host)
+        # Ours waits until the disk has it all, theirs does not: without this, ours of the next
+        # round would wait for theirs of this one too.
+        watch.run("sync")
         came.append(own | theirs.first_job(host, application(host)))
     figures |= middle(came) | shares(came)
     figures |= others.pip_install(site, wheels, application(site))
