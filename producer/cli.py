@@ -275,10 +275,10 @@ def history(app: App, job: str) -> None:
 def show_report(
     app: App, batch: str | None, by: str | None, **asked: Unpack[options.ByRelease]
 ) -> None:
-    """Sum up jobs: states, failures by class, suspect pictures by reason, times.
+    """Sum up jobs, or how each release does.
 
-    Of a batch, or of the newest 1,000 jobs.  By release: what each release's attempts came to, for
-    packshot-env judge.
+    States, failures by class, suspect pictures by reason, times; of a batch, or of the newest 1,000
+    jobs.  By release: what each release's attempts came to, for packshot-env judge.
 
     \b
     packshot report --batch spring

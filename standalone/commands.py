@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Final
@@ -95,6 +98,13 @@ def _until_signal() -> threading.Event:
     return heard
 
 
+def _packshot() -> str:
+    """What starts this program in another terminal, where its environment may not be active."""
+    ours = Path(sys.executable).with_name("packshot")
+    is_found = shutil.which("packshot") == str(ours) or not ours.exists()
+    return "packshot" if is_found else shlex.quote(str(ours))
+
+
 def _announce(console: Console, system: System) -> None:
     servers, plan = system.servers, system.plan
     table = {
@@ -110,7 +120,7 @@ def _announce(console: Console, system: System) -> None:
         *(f"  {name:9} {where}" for name, where in table.items()),
         "In another terminal:",
         f"  export PACKSHOT_ENV_FILE={system.env_file}",
-        '  packshot submit photo.jpg -i "make the background white" -o out.png',
+        f'  {_packshot()} submit photo.jpg -i "make the background white" -o out.png',
         "Ctrl-C stops it.",
     ]
     console.print("[bold green]Packshot is up.[/]")

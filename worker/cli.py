@@ -54,7 +54,7 @@ def run(**options: object) -> None:
     type=click.Path(path_type=Path),
     help="Unpacked environment of the workers; may be a link that is moved on, such as current.",
 )
-@click.option("--port", type=int, help="Of /metrics, /livez, /readyz and status.")
+@click.option("--port", type=int, help="Of /metrics, /livez, /readyz, /status; 9870.")
 @click.option("--log-json", is_flag=True, default=None, help="Log JSON lines.")
 def supervise(
     cards: str, environment: Path | None, port: int | None, *, log_json: bool | None
@@ -81,13 +81,19 @@ def supervise(
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def status(port: int, *, as_json: bool) -> None:
-    """Show this host's cards, as their supervisor sees them; exit code 6 if there is none."""
+    """Show this host's cards, as their supervisor sees them.
+
+    Exit code 6 if there is none.
+    """
     from worker.supervisor.table import show  # noqa: PLC0415 - only if asked
 
     try:
         found = ask(port, "/status")
     except Unavailable as error:
-        raise Unavailable(f"no supervisor on this host, or on another port: {error}") from error
+        raise Unavailable(
+            f"no supervisor on this host, or on another port: {error}. Start one by"
+            " packshot-worker supervise, or name its port by --port"
+        ) from error
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print(json.dumps(found) if as_json else show(found, width=width))
 
@@ -96,7 +102,10 @@ def status(port: int, *, as_json: bool) -> None:
 @click.option("--port", type=int, help="PACKSHOT_HEALTH_PORT of the worker.")
 @click.option("--ready", is_flag=True, help="Ask whether it is ready, not only alive.")
 def health(port: int | None, *, ready: bool) -> None:
-    """Ask a worker of this machine how it is; exit code 6 if it is not well."""
+    """Ask a worker of this machine how it is.
+
+    Exit code 6 if it is not well.
+    """
     found = ask(port or WorkerSettings.load().health_port, "/readyz" if ready else "/livez")
     print(json.dumps(found))
     if not found.get("ok"):
@@ -107,7 +116,7 @@ def health(port: int | None, *, ready: bool) -> None:
 @click.option("--deep", is_flag=True, help="Load the model and run it once, too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
 def doctor(*, deep: bool, as_json: bool) -> None:
-    """Look at all that a worker needs, and say what to do about it.
+    """Look at all that a worker needs; say what to do.
 
     Exit codes: 0 with at most warnings, 3 for settings and this machine, 6 for a server.
     """
@@ -124,9 +133,10 @@ def doctor(*, deep: bool, as_json: bool) -> None:
 @click.option("--most", type=click.IntRange(1), default=10_000, show_default=True, help="Of each.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def sweep(*, delete: bool, most: int, as_json: bool) -> None:
-    """Find results, jobs, inputs and objects that are kept no longer; remove them with --delete.
+    """Count what is kept no longer, or remove it.
 
-    By PACKSHOT_KEEP_JOBS, PACKSHOT_KEEP_INPUTS and PACKSHOT_ORPHAN_AGE.
+    Results, jobs, inputs and objects; by PACKSHOT_KEEP_JOBS, PACKSHOT_KEEP_INPUTS and
+    PACKSHOT_ORPHAN_AGE.
     """
     from worker import sweep as sweeping  # noqa: PLC0415 - "run" needs none of it
 

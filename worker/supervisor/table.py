@@ -45,7 +45,7 @@ def _table(rows: Sequence[Mapping[str, str]], width: int) -> Table:
         table.add_column(name, no_wrap=True, justify="left" if name in LEFT else "right")
     for row in rows:
         colour = COLOURS.get(row["state"], "yellow")
-        coloured = {**row, "state": Text(row["state"], colour)}
+        coloured: dict[str, str | Text] = {**row, "state": Text(row["state"], colour)}
         table.add_row(*(coloured[name] for name in columns))
     return table
 
