@@ -61,13 +61,7 @@ class WorkerProcess:
         self.engine = engine
         self.health = health or Health()
         lease = timedelta(seconds=settings.lease_seconds)
-        self.info = WorkerInfo(
-            id=settings.worker_id or uuid4(),
-            holder=f"{socket.gethostname()}/{engine.card}/{os.getpid()}",
-            card=engine.card,
-            model=engine.model,
-            release=settings.release,
-        )
+        self.info = _info(settings, engine)
         ledger = services.ledger
         self.card = Card()
         self.gate = Gate(self.card)
@@ -78,9 +72,7 @@ class WorkerProcess:
             engine=engine,
             card=self.card,
             keeper=self.keeper,
-            labeller=Labeller(model=engine.model, producer=settings.provider)
-            if settings.provenance
-            else None,
+            labeller=_labeller(settings, engine),
             on_ended=self.health.tally.ended,
         )
         self.intake = Intake(
@@ -91,22 +83,7 @@ class WorkerProcess:
             lease=lease,
             on_fatal=partial(self._end_as, Exit.FATAL),
         )
-        redis_url = settings.redis_url.get_secret_value()
-        self.consumer = Consumer(
-            redis_url,
-            queue=engine.model.queue,
-            name=f"{engine.model.name}@{self.info.holder}",
-            intake=self.intake,
-            drain=self._end,
-        )
-        self.intake.on_open = self.consumer.wake
-        self.consumption = ConsumptionWatch(
-            intake=self.intake,
-            consumer=self.consumer,
-            oldest=partial(oldest_message, redis_url, engine.model.queue),
-            on_stuck=partial(self._end_as, Exit.STUCK),
-            patience=settings.consumer_timeout,
-        )
+        self.consumer, self.consumption = self._consuming()
         self.watchdog = Watchdog(card=self.card, patience=settings.card_timeout, on_hung=self._hung)
         self.reconciler = Reconciler(ledger=ledger, dispatcher=services.dispatcher)
         self.exit = Exit.DRAINED
@@ -116,6 +93,26 @@ class WorkerProcess:
         #: an event that its own thread is just waiting on would lock it for ever.
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._ended = threading.Event()
+
+    def _consuming(self) -> tuple[Consumer, ConsumptionWatch]:
+        """Who brings messages to the intake, and who sees to it that they come."""
+        redis_url, model = self.settings.redis_url.get_secret_value(), self.engine.model
+        consumer = Consumer(
+            redis_url,
+            queue=model.queue,
+            name=f"{model.name}@{self.info.holder}",
+            intake=self.intake,
+            drain=self._end,
+        )
+        self.intake.on_open = consumer.wake
+        watch = ConsumptionWatch(
+            intake=self.intake,
+            consumer=consumer,
+            oldest=partial(oldest_message, redis_url, model.queue),
+            on_stuck=partial(self._end_as, Exit.STUCK),
+            patience=self.settings.consumer_timeout,
+        )
+        return consumer, watch
 
     def run(self) -> Exit:
         """Until a signal or a fatal error.  Raises ``SchemaMismatch`` if it cannot start."""
@@ -273,3 +270,17 @@ class WorkerProcess:
         except Exception:
             # A thread that died would be noticed by nobody; the next tick may do better.
             log.exception("step_crashed")
+
+
+def _info(settings: WorkerSettings, engine: Engine) -> WorkerInfo:
+    return WorkerInfo(
+        id=settings.worker_id or uuid4(),
+        holder=f"{socket.gethostname()}/{engine.card}/{os.getpid()}",
+        card=engine.card,
+        model=engine.model,
+        release=settings.release,
+    )
+
+
+def _labeller(settings: WorkerSettings, engine: Engine) -> Labeller | None:
+    return Labeller(model=engine.model, producer=settings.provider) if settings.provenance else None
