@@ -16,7 +16,9 @@ from PIL import Image
 from jobs.model import EditRequest
 from worker.engine.base import edited
 from worker.engine.diffusers.engine import DiffusersEngine
+from worker.engine.tiny.language import Language
 from worker.engine.tiny.sizes import LEAST
+from worker.engine.tiny.states import EditKind
 from worker.engine.tiny.tokenizer import train_tokenizer
 from worker.engine.tiny.training.autoencoder import Autoencoder, How
 from worker.engine.tiny.training.editor import Editor, Plan
@@ -194,6 +196,22 @@ def test_a_training_begins_with_what_an_exported_folder_has_learnt(
         assert (tmp_path / "out" / name).read_text() == (tmp_path / "new" / name).read_text()
     with pytest.raises(FileExistsError, match="a training has begun"):
         stages.begin(tmp_path / "out")
+
+
+def test_what_is_learnt_is_judged_in_both_wordings(
+    toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learnt = editor(toy)
+    losses(learnt, toy, 1)
+    learnt.export(tmp_path / "out")
+    stages = Stages(folder=tmp_path / "new", how=TOY, sizes=LEAST)
+    stages.begin(tmp_path / "out")
+
+    stages.judge(1, [Language.ENGLISH])
+
+    told = capsys.readouterr().out
+    assert "after 0 samples" in told
+    assert f"{len(EditKind)} cases of each column" in told
 
 
 def test_a_folder_of_other_sizes_begins_nothing(toy: Toy, tmp_path: Path) -> None:

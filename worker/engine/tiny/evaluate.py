@@ -107,11 +107,15 @@ def table(shares: Mapping[str, Any]) -> str:
     if (wrong := shares["wrong_instruction_share"]) is not None:
         lines.append(f"{_percent(wrong)} right by a wrong instruction")
     lines.append(f"{shares['cases']} cases of each column")
-    lines += ["", f"{'profile':14}{'steps':>8}{'right':>8}{'dB':>8}{'lost':>8}{'won':>8}"]
+    return "\n".join(lines) + "\n"
+
+
+def profile_table(profiles: Mapping[str, Any]) -> str:
+    lines = [f"{'profile':14}{'steps':>8}{'right':>8}{'dB':>8}{'lost':>8}{'won':>8}"]
     lines += [
         f"{name:14}{one['steps']:8}{_percent(one['right_share']):>8}{one['psnr_db']:8.1f}"
         f"{one['lost']:8}{one['won']:8}"
-        for name, one in shares["profiles"].items()
+        for name, one in profiles.items()
     ]
     return "\n".join(lines) + "\n"
 
@@ -146,7 +150,7 @@ def main() -> int:
     if chosen.json is not None:
         chosen.json.parent.mkdir(parents=True, exist_ok=True)
         chosen.json.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
-    sys.stdout.write(table(measured))
+    sys.stdout.write(f"{table(measured)}\n{profile_table(measured['profiles'])}")
     return 0
 
 
