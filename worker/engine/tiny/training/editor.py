@@ -29,7 +29,7 @@ from worker.engine.tiny.training.stills import for_stills
 from worker.engine.tiny.training.trying import MOST_TOKENS, Trial
 
 #: How often a kind is met, in the order of ``EditKind``: a logo is the hardest to add.
-KIND_WEIGHTS: Final = (1.0, 1.2, 0.7, 1.6)
+KIND_WEIGHTS: Final = (1.5, 1.0, 0.5, 1.8)
 HELD_OUT_PAIRS: Final = 128
 JUDGE_SEED: Final = 77_777  # below the trained ones
 
