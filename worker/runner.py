@@ -199,7 +199,9 @@ class Runner:
         made = self._make(held, place)
         with self._timed(held, "encode"):
             data = self._encode(held, made)
-        result = replace(self._upload(held, made.picture, data), suspect=made.suspect)
+        size, suspect = made.picture.size, made.suspect
+        del made  # sending takes long on a slow link, and several jobs do it at once
+        result = replace(self._upload(held, data, size), suspect=suspect)
         held.check()
         held.timings["total"] = time.monotonic() - began
         return result
@@ -271,7 +273,7 @@ class Runner:
 
         return edit.on_card(on_step)
 
-    def _upload(self, held: Held, image: Image, data: bytes) -> Result:
+    def _upload(self, held: Held, data: bytes, size: tuple[int, int]) -> Result:
         key = output_key(held.lease)
         media_type = held.job.request.format.media_type
         with self._timed(held, "upload"):
@@ -281,8 +283,8 @@ class Runner:
             sha256=hashlib.sha256(data).hexdigest(),
             bytes=len(data),
             media_type=media_type,
-            width=image.width,
-            height=image.height,
+            width=size[0],
+            height=size[1],
         )
 
     def _patiently(self, held: Held, act: Callable[[], T]) -> T:
