@@ -44,7 +44,7 @@ class Place:
     ready_after: float | None = None  #: seconds
 
     def is_ready(self) -> None:
-        """Fetched and decoded: from now on it only waits for the card."""
+        """Fetched, decoded and prepared: from now on it only waits for the card."""
         self.ready_after = self.gate.card.clock() - self.since
 
     def reached_card(self) -> None:
