@@ -24,7 +24,7 @@ class Call(Generic[Key, Item, Answer]):
     key: Key
     item: Item
     answer: Answer | None = None
-    error: Exception | None = None
+    error: Unavailable | None = None
     leads: bool = False  #: it is its turn to carry out what stands in line
     woken: threading.Event = field(default_factory=threading.Event)
 
@@ -66,7 +66,7 @@ class Together(Generic[Key, Item, Answer]):
         if mine.leads:
             self._lead()
         if mine.error is not None:
-            raise Unavailable(str(mine.error)) from mine.error
+            raise type(mine.error)(str(mine.error)) from mine.error  # each thread its own traceback
         return self._alone(item) if mine.answer is None else mine.answer
 
     def _lead(self) -> None:

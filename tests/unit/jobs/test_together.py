@@ -9,7 +9,7 @@ from threading import Event
 
 import pytest
 
-from jobs.errors import JobsError, Unavailable
+from jobs.errors import Denied, JobsError
 from jobs.postgres.together import Together
 from tests.services import eventually
 
@@ -85,12 +85,12 @@ def test_the_fault_of_one_harms_no_other() -> None:
 
 
 def test_a_server_that_is_away_is_away_for_all() -> None:
-    clerk = Clerk(error=Unavailable("nobody answers"))
+    clerk = Clerk(error=Denied("nobody answers us"))
 
     _, *others = called(clerk, 1, 2, 3)
 
     for one in others:
-        with pytest.raises(Unavailable, match="nobody answers"):
+        with pytest.raises(Denied, match="nobody answers us"):
             one.result()
     assert clerk.alone == []
 
