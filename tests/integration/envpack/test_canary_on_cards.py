@@ -24,7 +24,8 @@ from tests.services import eventually
 from tests.unit.envpack.node.scenes import unpacked, with_files
 
 ROUNDS = 10  # at most; half of what the canary takes fails, so that one or two will do
-EDITS = ("make it red", "make it red [memory]") * 10
+#: In pairs: two cards in step take every other job, and each shall meet both kinds.
+EDITS = ("make it red", "make it red", "make it red [memory]", "make it red [memory]") * 5
 CARDS: Final = ("cpu:0", "cpu:1")
 
 
