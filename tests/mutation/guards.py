@@ -327,8 +327,8 @@ WORKER: Final = (
     guard(
         "the lease is looked at before a result is announced",
         RUNNER,
-        "suspect=made.suspect)\n        held.check()\n",
-        "suspect=made.suspect)\n",
+        "suspect=suspect)\n        held.check()\n",
+        "suspect=suspect)\n",
         "tests/unit/worker/test_last_look.py::test_an_order_that_comes_during_the_upload_is_obeyed",
     ),
     guard(
