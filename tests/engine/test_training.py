@@ -177,14 +177,20 @@ def test_an_export_loads_and_edits(toy: Toy, tmp_path: Path) -> None:
     assert np.asarray(picture).std() > 0
 
 
+def begun(toy: Toy, folder: Path, *, steps: int) -> Stages:
+    """A training in ``new`` that goes on from what ``out`` was given after so many steps."""
+    learnt = editor(toy)
+    losses(learnt, toy, steps)
+    learnt.export(folder / "out")
+    stages = Stages(folder=folder / "new", how=TOY, sizes=LEAST)
+    stages.begin(folder / "out")
+    return stages
+
+
 def test_a_training_begins_with_what_an_exported_folder_has_learnt(
     toy: Toy, tmp_path: Path
 ) -> None:
-    learnt = editor(toy)
-    losses(learnt, toy, 6)
-    learnt.export(tmp_path / "out")
-    stages = Stages(folder=tmp_path / "new", how=TOY, sizes=LEAST)
-    stages.begin(tmp_path / "out")
+    stages = begun(toy, tmp_path, steps=6)
     stages.export(tmp_path / "again")
 
     state = torch.load(tmp_path / "new" / "editor.pt", weights_only=True)
@@ -201,11 +207,7 @@ def test_a_training_begins_with_what_an_exported_folder_has_learnt(
 def test_what_is_learnt_is_judged_in_both_wordings(
     toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    learnt = editor(toy)
-    losses(learnt, toy, 1)
-    learnt.export(tmp_path / "out")
-    stages = Stages(folder=tmp_path / "new", how=TOY, sizes=LEAST)
-    stages.begin(tmp_path / "out")
+    stages = begun(toy, tmp_path, steps=1)
 
     stages.judge(1, [Language.ENGLISH])
 
