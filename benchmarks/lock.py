@@ -11,9 +11,10 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -23,6 +24,8 @@ from jobs.model import EditRequest
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.models import model_row
 from worker.engine.diffusers.pipeline import load_pipeline
+
+Made = TypeVar("Made")
 
 WEIGHTS: Final = Path(__file__).parents[1] / "models" / "tiny"
 TINY: Final = "qwen-image-edit-2509-tiny"
@@ -37,10 +40,11 @@ def photo(size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(noise)
 
 
-def seconds(act: Callable[[], object]) -> float:
+def timed(act: Callable[[], Made]) -> tuple[Made, float]:
+    """And the CPU seconds of this thread."""
     began = time.thread_time()
-    act()
-    return time.thread_time() - began
+    made = act()
+    return made, time.thread_time() - began
 
 
 def main() -> int:
@@ -49,12 +53,8 @@ def main() -> int:
     runs = parser.parse_args().runs
     tiny = DiffusersEngine.load(WEIGHTS, card="cpu:0", model=TINY, threads=1)
     tiny.warm_up()
-    row = replace(
-        tiny_row := model_row(TINY),
-        vae_area=model_row(REAL).vae_area,
-        condition_area=model_row(REAL).condition_area,
-        profiles=tiny_row.profiles,
-    )
+    sizes = model_row(REAL)
+    row = replace(model_row(TINY), vae_area=sizes.vae_area, condition_area=sizes.condition_area)
     real = DiffusersEngine(
         load_pipeline(WEIGHTS, row, "cpu"), row, card="cpu:0", revision="at real sizes"
     )
@@ -74,10 +74,10 @@ def of(
     )
     prepared, on_card, at_real_size = [], [], []
     for _ in range(runs):
-        prepared.append(seconds(lambda: tiny.prepare([picture], request, seed=0)))
-        edit = tiny.prepare([picture], request, seed=0)
-        on_card.append(seconds(lambda: edit.on_card(lambda *_: None)))  # noqa: B023
-        at_real_size.append(seconds(lambda: real.prepare([picture], request, seed=0)))
+        edit, took = timed(lambda: tiny.prepare([picture], request, seed=0))
+        prepared.append(took)
+        on_card.append(timed(partial(edit.on_card, lambda *_: None))[1])
+        at_real_size.append(timed(lambda: real.prepare([picture], request, seed=0))[1])
     before = median(p + c for p, c in zip(prepared, on_card, strict=True))
     return {
         "source": source,
