@@ -22,11 +22,16 @@ def fetched(place: Depot, name: str, digest: str, size: int, parts: Path) -> Pat
     Raises ``NotTrusted`` if it is not what ``digest`` and ``size`` say, ``NotThere``, or
     ``Unreachable`` after some tries; what has come by then is kept for the next run.
     """
+    return local(place, name, digest, size) or copied(place, name, digest, size, parts)
+
+
+def local(place: Depot, name: str, digest: str, size: int) -> Path | None:
+    """The file where it lies, compared, if that is this host.  Raises ``NotTrusted``."""
     own = place.local(name)
-    if own is not None and own.exists():
-        check_file(own, digest, size)
-        return own
-    return copied(place, name, digest, size, parts)
+    if own is None or not own.exists():
+        return None
+    check_file(own, digest, size)
+    return own
 
 
 def copied(place: Depot, name: str, digest: str, size: int, parts: Path) -> Path:

@@ -8,6 +8,7 @@ no GNU extension, no number beyond octal, no header that lies about its own sum.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from typing import BinaryIO, cast
@@ -17,6 +18,7 @@ from envpack.node.errors import HostileArchive
 PIECE = 1 << 20  #: bytes of a member that are held at once
 _BLOCK = 512
 _END = bytes(_BLOCK)
+_OCTAL = re.compile(rb"[0-7]+")
 _MAX_PAX = 1 << 16  # bytes; a path has 4096 at most
 _MAX_TAIL = 1 << 20  # bytes of zeros after the last member; tar pads to 10,240
 _TYPES = {b"0": "file", b"\0": "file", b"2": "link"}
@@ -162,7 +164,7 @@ def _records(data: bytes) -> dict[str, str]:
 
 def _octal(what: str, raw: bytes) -> int:
     digits = raw.rstrip(b" \0")
-    if not digits or not all(48 <= digit <= 55 for digit in digits):
+    if not _OCTAL.fullmatch(digits):
         raise HostileArchive(f"archive: {what} {raw!r} is no octal number")
     return int(digits, 8)
 

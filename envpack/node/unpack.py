@@ -61,7 +61,7 @@ def unpack(host: Host, trusted: Trusted, digest: str, wishes: Wishes = USUAL) ->
         missing = plan.made(host, trusted, release, wishes)
         leftovers.remove(host)
         plan.check(host, trusted, missing)
-        ready = [_fetched(host, trusted, tree.archives[0]) for tree in missing.trees]
+        ready = [tree.first or _fetched(host, trusted, tree.archives[0]) for tree in missing.trees]
         fetched = 0
         for tree, path in zip(missing.trees, ready):
             fetched += _unpack_layer(host, trusted, tree, path)
