@@ -26,7 +26,7 @@ LIMITS: Final = {
     "delta_share": 0.1,
     "pack_peak_mb": 300,
 }
-ROUNDS: Final = 3
+ROUNDS: Final = 5
 SETTLE: Final = 65.0  # seconds
 MEMORY: Final = 4_000_000_000  # bytes; an unpacked environment fills a third of it
 
