@@ -27,6 +27,7 @@ def load_engine(settings: WorkerSettings) -> Engine:
             steps=settings.fake_steps,
             step_seconds=settings.fake_step_seconds,
             fault=by_word if settings.fake_faults else None,
+            fault_before=by_word if settings.fake_faults else None,
         )
     if settings.model_dir is None:
         raise BadSettings("PACKSHOT_MODEL_DIR is not set (folder of the model's weights)")

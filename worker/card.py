@@ -23,9 +23,7 @@ class Card:
 
     clock: Callable[[], float] = time.monotonic
     is_broken: bool = False  #: only a new process helps
-    signs: int = 0  #: of life: rises when a job comes on the card, and at each of its steps
     held: Held | None = None  #: the job on the card
-    thread: int = 0  #: the one that had the card last
     #: Called, from any thread, whenever ``free_in`` may have become less than it was to be.
     on_change: Callable[[], None] = lambda: None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -53,8 +51,6 @@ class Card:
     def _working(self, held: Held | None) -> Iterator[None]:
         self._progress = Progress.begin(self.clock(), _kind(held))
         self.held = held
-        self.thread = threading.get_ident()
-        self.signs += 1
         try:
             yield
         except WorkerFatal:
@@ -66,7 +62,6 @@ class Card:
             self._progress = self.held = None
 
     def step(self, done: int, total: int) -> None:
-        self.signs += 1
         if self._progress is not None:
             self._progress = self._progress.step(self.clock(), done, total)
             self.on_change()

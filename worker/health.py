@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from jobs.ledger import WORKER_TIMEOUT
+from worker.card import Card
 from worker.pages import Page, Pages, well
 from worker.pulse import Pulse
 from worker.tally import Tally
@@ -40,12 +41,14 @@ class Health:
         self._ledger: Pulse | None = None
         self._watchdog: Watchdog | None = None
 
-    def watch(self, *, leases: Pulse, intake: Pulse, ledger: Pulse, watchdog: Watchdog) -> None:
+    def watch(
+        self, *, leases: Pulse, intake: Pulse, ledger: Pulse, watchdog: Watchdog, card: Card
+    ) -> None:
         """From now on the process works, and these are its signs of life."""
         self._loops = {"leases": leases, "intake": intake}
         self._ledger = ledger
         self._watchdog = watchdog
-        self.tally.watch(lambda: watchdog.card.held is not None)
+        self.tally.watch(lambda: card.held is not None)
         self.phase = Phase.WORKING
 
     def why_not_live(self) -> list[str]:
@@ -59,7 +62,7 @@ class Health:
             if age > LOOP_LIMIT
         ]
         if self._watchdog is not None and self._watchdog.hung is not None:
-            problems.append(f"the card made no step for {self._watchdog.patience:g} s")
+            problems.append(self._watchdog.hung.why)
         return problems
 
     def why_not_ready(self) -> list[str]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from typing import Final
 
 from jobs.model import Holding, Job, Lease, Order
 from worker.engine.base import Interrupted
+
+#: The one stage of a job in which it keeps the card from all others.
+ON_CARD: Final = "card"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +31,15 @@ class Ordered(Interrupted):
 
 @dataclass(eq=False)
 class Held:
-    """Written by the card's thread (progress) and the keeper's (orders)."""
+    """Written by the thread that works on it (progress) and the keeper's (orders)."""
 
     lease: Lease
     steps_done: int = 0
     steps_total: int = 0
     timings: dict[str, float] = field(default_factory=dict)  #: seconds by stage
+    stage: str = ""  #: what its thread is at
+    signs: int = 0  #: of life: rises when its thread comes to something else, or asks for orders
+    thread: int = field(default_factory=threading.get_ident)
     _stop: Stop | None = None
     _told: threading.Event = field(default_factory=threading.Event)
 
@@ -47,7 +54,8 @@ class Held:
             self._told.set()
 
     def check(self) -> None:
-        """Raise ``Ordered`` if this job is to stop."""
+        """Raise ``Ordered`` if this job is to stop; a sign of life."""
+        self.signs += 1
         # A fresh one each time: an exception keeps the frames that it passed through alive,
         # and with them what the engine has on the card.
         if self._stop is not None:
@@ -57,6 +65,10 @@ class Held:
         """Do nothing for a while; raise ``Ordered`` as soon as this job is to stop."""
         self._told.wait(seconds)
         self.check()
+
+    def comes_to(self, stage: str) -> None:
+        self.stage = stage
+        self.signs += 1
 
     def step(self, done: int, total: int) -> None:
         """The engine's ``OnStep``."""

@@ -35,7 +35,7 @@ from worker.provenance import Labeller
 from worker.retry import pauses
 from worker.runner import Runner
 from worker.settings import WorkerSettings
-from worker.watchdog import Watchdog
+from worker.watchdog import Hung, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,9 @@ class WorkerProcess:
             on_fatal=partial(self._end_as, Exit.FATAL),
         )
         self.consumer, self.consumption = self._consuming()
-        self.watchdog = Watchdog(card=self.card, patience=settings.card_timeout, on_hung=self._hung)
+        self.watchdog = Watchdog(
+            jobs=self.keeper.held, patience=settings.card_timeout, on_hung=self._hung
+        )
         self.reconciler = Reconciler(ledger=ledger, dispatcher=services.dispatcher)
         self.exit = Exit.DRAINED
         self._signals = 0
@@ -131,6 +133,7 @@ class WorkerProcess:
             intake=self.intake.pulse,
             ledger=self.keeper.answered,
             watchdog=self.watchdog,
+            card=self.card,
         )
         model = self.engine.model
         log.info(
@@ -209,7 +212,7 @@ class WorkerProcess:
     def _give_back_the_stuck(self) -> None:
         """Their threads hang on a card or a socket; the fence refuses what they may still say."""
         for held in self.keeper.held():
-            if held is self.watchdog.hung:
+            if self.watchdog.hung is not None and held is self.watchdog.hung.held:
                 continue  # it failed, which counts
             log.warning("attempt_stuck", extra={"job_id": str(held.job.id)})
             self._quietly(partial(self._hand_back, held.lease))
@@ -233,18 +236,14 @@ class WorkerProcess:
         self.exit = code
         self._end()
 
-    def _hung(self, held: Held) -> None:
-        """Jobs off the card finish, the one on it fails, and no other comes on it."""
+    def _hung(self, hung: Hung) -> None:
+        """It fails, and the others finish; but on a card that hangs no other comes."""
         self.exit = Exit.HUNG
-        self.card.is_broken = True
+        self.card.is_broken |= self.card.held is hung.held
         self.intake.stop()
-        failure = Failure(
-            failure_class=FailureClass.WORKER_FATAL,
-            code="card_hung",
-            message=f"the card made no step for {self.settings.card_timeout:g} s",
-        )
-        self._quietly(partial(self._fail, held.lease, failure))
-        self._hanging = held
+        failure = Failure(failure_class=FailureClass.WORKER_FATAL, code=hung.code, message=hung.why)
+        self._quietly(partial(self._fail, hung.held.lease, failure))
+        self._hanging = hung.held
         self._end()
 
     def _fail(self, lease: Lease, failure: Failure) -> None:

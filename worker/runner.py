@@ -28,7 +28,7 @@ from worker.card import Card
 from worker.engine.base import Edit, Engine
 from worker.failures import failure_of, is_ours
 from worker.gate import Place
-from worker.held import Held, Ordered, Stop
+from worker.held import ON_CARD, Held, Ordered, Stop
 from worker.leases import LeaseKeeper
 from worker.provenance import Labeller
 from worker.retry import pauses, retry_in
@@ -153,7 +153,7 @@ class Runner:
         """Tell the ledger, for as long as it is away; the verdict, and why it could not be told."""
         verdict = _verdict(outcome)
         try:
-            self._until_answered(lambda: self._tell(held, outcome))
+            self._until_answered(held, lambda: self._tell(held, outcome))
         except (Unavailable, LeaseLost) as error:  # the lease decides
             why = str(error)
         except Exception as error:  # the edge again: the lease will run out
@@ -178,13 +178,14 @@ class Runner:
             case Stop():
                 raise LeaseLost(outcome.why)
 
-    def _until_answered(self, tell: Callable[[], None]) -> None:
+    def _until_answered(self, held: Held, tell: Callable[[], None]) -> None:
         """Only a ledger that answers the keeper, but not this, ends it: that is no outage.
 
         While it is away there is nothing else to do here, and nobody can take the job.
         """
         refused = 0.0
         for pause in self.pauses():
+            held.comes_to("announce")
             try:
                 return tell()
             except Unavailable:
@@ -210,7 +211,7 @@ class Runner:
         job = self._prepare(held)
         place.is_ready()
         ready = time.monotonic()
-        with self.card.taken(lambda: self._check(held), held), self._timed(held, "card"):
+        with self.card.taken(lambda: self._check(held), held), self._timed(held, ON_CARD):
             held.timings["wait"] = time.monotonic() - ready
             place.reached_card()
             picture = self._on_card(held, job.edit)
@@ -302,6 +303,7 @@ class Runner:
 
     @contextmanager
     def _timed(self, held: Held, stage: str) -> Iterator[None]:
+        held.comes_to(stage)
         began = time.monotonic()
         try:
             yield

@@ -45,7 +45,9 @@ class WorkerSettings(Settings):
     tick_seconds: float = Field(default=1.0, gt=0)
     threads: int | None = Field(default=None, description="CPU threads of the engine")
     card_timeout: float = Field(
-        default=120.0, gt=0, description="seconds without a step after which a card counts as hung"
+        default=120.0,
+        gt=0,
+        description="seconds without a step, or another sign of life, after which a job hangs",
     )
     consumer_timeout: float = Field(
         default=15.0,

@@ -1,4 +1,4 @@
-"""Watches the card: a job that makes no step for long will make none any more."""
+"""Watches the jobs in hand: one that gives no sign of life for long will give none any more."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from worker.card import Card
-from worker.held import Held
+from worker.held import ON_CARD, Held
 
 log = logging.getLogger(__name__)
 
@@ -19,20 +18,34 @@ log = logging.getLogger(__name__)
 LOOKS: Final = 20
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hung:
+    """A job whose thread only a new process gets rid of."""
+
+    held: Held
+    code: str  #: of its failure: ``card_hung``, or ``job_hung`` if it was not on the card
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Silence:
+    signs: int = -1  # that a job had given when it began
+    looks: int = 0
+
+
 @dataclass(kw_only=True)
 class Watchdog:
-    """Says once that the card hangs.
+    """Says once that a job hangs, on the card or beside it.
 
     Counts its own looks, not the clock's time: a process that was stopped for an hour and goes
-    on had no chance to make a step.
+    on had no chance to give a sign.
     """
 
-    card: Card
-    patience: float  #: seconds without a step
-    on_hung: Callable[[Held], None]
-    hung: Held | None = None
-    _signs: int = 0
-    _silent: int = 0  # looks without a sign
+    jobs: Callable[[], Iterable[Held]]
+    patience: float  #: seconds without a sign
+    on_hung: Callable[[Hung], None]
+    hung: Hung | None = None
+    _silences: dict[Held, _Silence] = field(default_factory=dict)
     _done: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -49,27 +62,39 @@ class Watchdog:
             self.look()
 
     def look(self) -> None:
-        held, signs = self.card.held, self.card.signs
-        if held is None or signs != self._signs:
-            self._signs, self._silent = signs, 0
-            return
-        self._silent += 1
-        if self._silent >= LOOKS:
-            self.hung = held
-            self._tell(held)
-            self.on_hung(held)
+        self._silences = {held: self._silence(held) for held in self.jobs()}
+        for held, silence in self._silences.items():
+            if silence.looks >= LOOKS:
+                self.hung = self._hung(held)
+                _tell(self.hung, self.patience)
+                self.on_hung(self.hung)
+                return
 
-    def _tell(self, held: Held) -> None:
-        log.error(
-            "card_hung",
-            extra={
-                "job_id": str(held.job.id),
-                "attempt": held.lease.attempt,
-                "steps_done": held.steps_done,
-                "silent": self.patience,
-                "where": _where(self.card.thread),
-            },
-        )
+    def _silence(self, held: Held) -> _Silence:
+        before, signs = self._silences.get(held, _Silence()), held.signs
+        return _Silence(signs, before.looks + 1 if before.signs == signs else 0)
+
+    def _hung(self, held: Held) -> Hung:
+        if held.stage == ON_CARD:
+            why = f"the card made no step for {self.patience:g} s"
+            return Hung(held=held, code="card_hung", why=why)
+        why = f"{held.stage or 'begin'}: no sign of life for {self.patience:g} s"
+        return Hung(held=held, code="job_hung", why=why)
+
+
+def _tell(hung: Hung, patience: float) -> None:
+    held = hung.held
+    log.error(
+        hung.code,
+        extra={
+            "job_id": str(held.job.id),
+            "attempt": held.lease.attempt,
+            "stage": held.stage,
+            "steps_done": held.steps_done,
+            "silent": patience,
+            "where": _where(held.thread),
+        },
+    )
 
 
 def _where(thread: int) -> str:

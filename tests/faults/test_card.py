@@ -51,6 +51,26 @@ def test_a_hung_card_ends_the_process_and_fails_the_job_on_it_alone(scene: Scene
     assert re.search(r"card_hung .*where=.*fake\.py:\d+ by_word", log)
 
 
+def test_a_job_that_hangs_before_the_card_fails_alone_and_ends_the_process(scene: Scene) -> None:
+    worker = scene.worker(step_seconds=0.1)
+    hung, *others = submitted_beside(scene, "wait for me [hang 0]")
+
+    code = worker.process.wait(timeout=30)
+    log = worker.log.read_text()
+
+    hung, *others = (scene.client.status(job.id) for job in (hung, *others))
+    assert code == Exit.HUNG
+    assert (hung.state, hung.failures) == (JobState.QUEUED, 1)
+    assert hung.failure is not None
+    assert (hung.failure.code, hung.failure.message) == (
+        "job_hung",
+        f"prepare: no sign of life for {CARD_TIMEOUT:g} s",
+    )
+    assert {job.failures for job in others} == {0}
+    assert {job.state for job in others} <= {JobState.QUEUED, JobState.SUCCEEDED}
+    assert re.search(r"job_hung .*where=.*fake\.py:\d+ by_word", log)
+
+
 def test_a_job_that_waits_for_a_hung_card_is_handed_back_uncounted(scene: Scene) -> None:
     scene.worker().end()  # so that their queue is known
     scene.submit("wait for me [hang 4]")

@@ -29,14 +29,16 @@ DEFAULT_STEPS: Final = 4
 NAP: Final = 6.0  # seconds
 TINT: Final = 0.4  # share of the derived colour in each pixel: shows even on a grey source
 
-#: Called before each step with the request and the step's number, from 1.  May raise.
+#: Called before each step with the request and the step's number, from 1; 0 stands for all that
+#: comes before the card.  May raise.
 Fault = Callable[[EditRequest, int], None]
 #: Waits so many seconds.
 Wait = Callable[[float], object]
 
 
 def by_word(request: EditRequest, step: int) -> None:
-    """A fault that the instruction asks for: ``[hang]`` at its second step, ``[hang 1]`` sooner.
+    """A fault that the instruction asks for: ``[hang]`` at its second step, ``[hang 1]`` sooner,
+    ``[hang 0]`` before it comes on the card.
 
     ``[nap]`` goes on after ``NAP`` seconds.
     """
@@ -64,7 +66,8 @@ class FakeEngine:
     """Turns the source's hues and tints it by a colour derived from instruction and seed.
 
     ``step_seconds`` is really waited in each step, through ``wait`` where one is given;
-    ``close`` ends a wait.  ``fault`` may raise what a card would raise.
+    ``close`` ends a wait.  ``fault`` may raise what a card would raise, ``fault_before`` what
+    preparing would.
     """
 
     def __init__(  # noqa: PLR0913 - each one is a knob of a test
@@ -76,6 +79,7 @@ class FakeEngine:
         step_seconds: float = 0.0,
         wait: Wait | None = None,
         fault: Fault | None = None,
+        fault_before: Fault | None = None,
     ) -> None:
         self.model = model or FAKE_MODEL
         self.card = card
@@ -83,7 +87,7 @@ class FakeEngine:
         self._step_seconds = step_seconds
         self._closed = threading.Event()
         self._wait = wait or self._closed.wait
-        self._fault = fault
+        self._fault, self._fault_before = fault, fault_before
 
     def warm_up(self) -> None:
         """Nothing is ever cold here."""
@@ -91,6 +95,8 @@ class FakeEngine:
     def prepare(self, pictures: Sequence[Image.Image], request: EditRequest, *, seed: int) -> Edit:
         if not 1 <= len(pictures) <= MAX_PICTURES:
             raise Permanent(f"pictures: 1 to {MAX_PICTURES}, got {len(pictures)}")
+        if self._fault_before is not None:
+            self._fault_before(request, 0)
         return _FakeEdit(
             request=request, source=pictures[0].size, engine=self, pictures=pictures, seed=seed
         )

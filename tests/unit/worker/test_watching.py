@@ -13,11 +13,11 @@ from tests.unit.worker.test_card import Seconds
 from tests.unit.worker.test_intake import intake_of
 from worker.consumption import IN_VAIN, LOOKS, REBUILDS, ConsumptionWatch
 from worker.health import LEDGER_LIMIT, LOOP_LIMIT, Health, Phase
-from worker.held import Held
+from worker.held import ON_CARD, Held
 from worker.intake import Intake
 from worker.pulse import Pulse
-from worker.watchdog import LOOKS as LOOKS_AT_CARD
-from worker.watchdog import Watchdog
+from worker.watchdog import LOOKS as LOOKS_AT_JOBS
+from worker.watchdog import Hung, Watchdog
 
 
 @dataclass
@@ -120,17 +120,23 @@ def test_an_open_gate_counts_how_often_no_message_came() -> None:
     assert (counted, intake.in_vain) == (3, 0)
 
 
-# ---- the card
+# ---- the jobs in hand
 
 
 @dataclass
 class Guarded:
     bench: Bench = field(default_factory=Bench)
-    hung: list[Held] = field(default_factory=list)
+    jobs: list[Held] = field(default_factory=list)
+    hung: list[Hung] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.card = self.bench.card
-        self.dog = Watchdog(card=self.card, patience=1.0, on_hung=self.hung.append)
+        self.dog = Watchdog(jobs=lambda: self.jobs, patience=1.0, on_hung=self.hung.append)
+
+    def job(self, stage: str, instruction: str = "make it red") -> Held:
+        held = Held(self.bench.lease(new(instruction)))
+        held.comes_to(stage)
+        self.jobs.append(held)
+        return held
 
     def look(self, times: int) -> None:
         for _ in range(times):
@@ -139,31 +145,53 @@ class Guarded:
 
 def test_a_card_without_a_step_hangs_and_a_step_begins_anew() -> None:
     scene = Guarded()
-    held = Held(scene.bench.lease())
-    with scene.card.taken(held.check, held):
-        scene.look(LOOKS_AT_CARD)
-        scene.card.step(0, 4)  # the text is encoded
-        scene.look(LOOKS_AT_CARD)
-        before = list(scene.hung)
-        scene.look(1)
+    held = scene.job(ON_CARD)
+    scene.look(LOOKS_AT_JOBS)
+    held.step(0, 4)  # the text is encoded
+    scene.look(LOOKS_AT_JOBS)
+    before = list(scene.hung)
+    scene.look(1)
 
     assert before == []
-    assert scene.hung == [held]
+    assert [(one.held, one.code) for one in scene.hung] == [(held, "card_hung")]
 
 
-def test_a_free_card_never_hangs() -> None:
+def test_a_job_that_is_stuck_beside_the_card_is_told_with_its_stage() -> None:
     scene = Guarded()
-    scene.look(10 * LOOKS_AT_CARD)
+    scene.job("upload", "another")
+    held = scene.job("prepare", "stuck")
+    for _ in range(LOOKS_AT_JOBS + 1):
+        scene.jobs[0].check()  # as whoever waits for the bucket does
+        scene.look(1)
+
+    assert scene.hung == [
+        Hung(held=held, code="job_hung", why="prepare: no sign of life for 1 s"),
+    ]
+
+
+def test_a_worker_without_jobs_never_hangs() -> None:
+    scene = Guarded()
+    scene.look(10 * LOOKS_AT_JOBS)
 
     assert scene.hung == []
 
 
-def test_the_next_job_on_the_card_has_its_own_time() -> None:
+def test_each_stage_has_its_own_time() -> None:
+    scene = Guarded()
+    held = scene.job("decode")
+    for stage in ("prepare", ON_CARD, "judge"):
+        scene.look(LOOKS_AT_JOBS)
+        held.comes_to(stage)
+
+    assert scene.hung == []
+
+
+def test_the_next_job_has_its_own_time() -> None:
     scene = Guarded()
     for instruction in ("one", "two", "three"):
-        held = Held(scene.bench.lease(new(instruction)))
-        with scene.card.taken(held.check, held):
-            scene.look(LOOKS_AT_CARD - 1)
+        scene.jobs.clear()
+        scene.job(ON_CARD, instruction)
+        scene.look(LOOKS_AT_JOBS)
 
     assert scene.hung == []
 
@@ -185,7 +213,11 @@ class Patient:
 
     def works(self) -> Health:
         self.health.watch(
-            leases=self.leases, intake=self.intake, ledger=self.ledger, watchdog=self.dog.dog
+            leases=self.leases,
+            intake=self.intake,
+            ledger=self.ledger,
+            watchdog=self.dog.dog,
+            card=self.dog.bench.card,
         )
         return self.health
 
@@ -222,9 +254,8 @@ def test_a_ledger_that_is_away_makes_a_worker_unready_and_never_dead() -> None:
 def test_a_hung_card_makes_a_worker_dead() -> None:
     patient = Patient()
     health = patient.works()
-    held = Held(patient.dog.bench.lease())
-    with patient.dog.card.taken(held.check, held):
-        patient.dog.look(LOOKS_AT_CARD + 1)
+    patient.dog.job(ON_CARD)
+    patient.dog.look(LOOKS_AT_JOBS + 1)
 
     assert health.why_not_live() == ["the card made no step for 1 s"]
 
