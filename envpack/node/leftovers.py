@@ -15,13 +15,15 @@ def remove(host: Host) -> None:
 
     Weights that are not complete stay, and so do downloads: the next run goes on with them.
     """
+    remove_drafts(host)
     for kind, digest in host.layers():
         if kind != "model" and not host.completion_path(kind, digest).exists():
             trees.remove(host.layer(kind, digest))
-    remove_drafts(host)
 
 
 def remove_drafts(host: Host) -> None:
+    for kind, digest in host.layers():
+        trees.undo_half(host.draft(kind, digest), host.layer(kind, digest))
     for folder in (*LAYERS, "releases"):
         for path in listed(host.root / folder):
             if path.name.startswith("."):

@@ -33,11 +33,21 @@ def put(draft: Path, place: Path) -> Iterator[None]:
 def _exchange(one: Path, other: Path) -> None:
     """Each takes the other's name, with nothing in between where the file system can."""
     if not _exchanged(os.fsencode(one), os.fsencode(other)):
-        aside = one.with_name(f"{one.name}.aside")
+        aside = _aside(one)
         remove(aside)
         other.rename(aside)
         one.rename(other)
         aside.rename(one)
+
+
+def undo_half(draft: Path, place: Path) -> None:
+    """What was killed between its renames: what stood at ``place`` stands there again."""
+    if _aside(draft).exists() and not place.exists():
+        _aside(draft).rename(place)
+
+
+def _aside(draft: Path) -> Path:
+    return draft.with_name(f"{draft.name}.aside")
 
 
 def _exchanged(one: bytes, other: bytes) -> bool:
