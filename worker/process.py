@@ -182,7 +182,7 @@ class WorkerProcess:
 
     def _drain(self) -> None:
         """Claim no more; end with the jobs in hand, or give them back at the time limit."""
-        log.info("draining", extra={"jobs": self.gate.jobs})
+        log.info("draining", extra={"jobs": len(self.keeper.held())})
         self.health.phase = Phase.DRAINING
         self._ended.set()
         self.intake.stop()
