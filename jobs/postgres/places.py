@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import (
+    CTE,
+    ColumnElement,
     Connection,
     Integer,
     Select,
@@ -45,36 +47,40 @@ def standing_before(connection: Connection, mine: Job) -> dict[str, int]:
 
 def _before(limit: int) -> Select[Any]:
     """(profile, jobs), counted up to ``limit``: all of a higher priority, and of its own as many
-    of each tenant as have a turn before it.  A line's profile is that of its first job.
-
-    ``turns`` is the number of jobs in a line whose turn comes no later than this job's: as many as
-    stand before it in its own line and one, with more where its tenant has more on the cards,
-    and with fewer where the other tenant has.
+    of each tenant as have a turn before it.
     """
-    queue, tenant, priority, mine = OUR_QUEUE, OUR_TENANT, OUR_PRIORITY, THIS
-    own = (
-        select(literal(1))
-        .where(
-            job.c.queue == queue,
-            in_line(),
-            job.c.priority == priority,
-            job.c.tenant == tenant,
-            job.c.id < mine,
-        )
+    upto = _upto(limit)
+    line = (
+        select(job.c.id, func.row_number().over(order_by=job.c.id).label("turn"))
+        .where(in_line_of(upto, OUR_QUEUE))
+        .order_by(job.c.id)
+        .limit(upto.c.most)
+        .lateral("line")
+    )
+    is_before = or_(upto.c.priority > OUR_PRIORITY, line.c.turn < upto.c.most, line.c.id < THIS)
+    found = (
+        select(upto.c.profile)
+        .select_from(upto.join(line, true()))
+        .where(is_before)
         .limit(limit)
         .subquery()
     )
-    rank = select(func.count(literal(1))).select_from(own).scalar_subquery()
-    busy = on_cards(queue).cte("busy")
-    ours = select(busy.c.jobs).where(busy.c.tenant == tenant).scalar_subquery()
-    lines = lines_of(queue)
-    turns = rank + 1 + func.coalesce(ours, 0) - func.coalesce(busy.c.jobs, 0)
+    return select(found.c.profile, func.count(literal(1))).group_by(found.c.profile)
+
+
+def _upto(limit: int) -> CTE:
+    """(priority, tenant, profile, most) of each line that goes before this job's or with it: no
+    more than the first ``most`` of its jobs start before this one.  A line's profile is that of
+    its first job.
+    """
+    busy = on_cards(OUR_QUEUE).cte("busy")
+    lines = lines_of(OUR_QUEUE)
     most = case(
-        (lines.c.priority > priority, limit),
-        else_=func.greatest(func.least(turns, limit), 0),
+        (lines.c.priority > OUR_PRIORITY, limit),
+        else_=func.greatest(func.least(_turns(busy, limit), limit), 0),
     )
-    profile = select(job.c.profile).where(in_line_of(lines, queue)).order_by(job.c.id).limit(1)
-    upto = (
+    profile = select(job.c.profile).where(in_line_of(lines, OUR_QUEUE)).order_by(job.c.id).limit(1)
+    return (
         select(
             lines.c.priority,
             lines.c.tenant,
@@ -82,25 +88,32 @@ def _before(limit: int) -> Select[Any]:
             cast(most, Integer).label("most"),
         )
         .select_from(lines.outerjoin(busy, busy.c.tenant == lines.c.tenant))
-        .where(lines.c.priority >= priority)
+        .where(lines.c.priority >= OUR_PRIORITY)
         .cte("upto")
         .prefix_with("MATERIALIZED")  # or the profile is looked up for each row of its line
     )
-    line = (
-        select(job.c.id, func.row_number().over(order_by=job.c.id).label("turn"))
-        .where(in_line_of(upto, queue))
-        .order_by(job.c.id)
-        .limit(upto.c.most)
-        .lateral("line")
-    )
-    found = (
-        select(upto.c.profile)
-        .select_from(upto.join(line, true()))
-        .where(or_(upto.c.priority > priority, line.c.turn < upto.c.most, line.c.id < mine))
+
+
+def _turns(busy: CTE, limit: int) -> ColumnElement[int]:
+    """How many jobs of a tenant's line have a turn no later than this job's: as many as stand
+    before it in its own line and one, with more where its tenant has more on the cards, and with
+    fewer where the other tenant has.
+    """
+    own = (
+        select(literal(1))
+        .where(
+            job.c.queue == OUR_QUEUE,
+            in_line(),
+            job.c.priority == OUR_PRIORITY,
+            job.c.tenant == OUR_TENANT,
+            job.c.id < THIS,
+        )
         .limit(limit)
         .subquery()
     )
-    return select(found.c.profile, func.count(literal(1))).group_by(found.c.profile)
+    rank = select(func.count(literal(1))).select_from(own).scalar_subquery()
+    ours = select(busy.c.jobs).where(busy.c.tenant == OUR_TENANT).scalar_subquery()
+    return rank + 1 + func.coalesce(ours, 0) - func.coalesce(busy.c.jobs, 0)
 
 
 #: Built once: every caller polls.
