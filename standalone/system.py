@@ -139,10 +139,14 @@ class System:
         self.servers.stop()
 
     def _write_environment(self) -> None:
-        """Everything a client needs, in one private file for ``PACKSHOT_ENV_FILE``."""
+        """All that a client, the doctor or one more worker needs, in one private file for
+        ``PACKSHOT_ENV_FILE``.
+        """
         self._environment = {
             **self.servers.environment(),
             "PACKSHOT_MODEL": self._model,
+            "PACKSHOT_MODEL_DIR": str(self.plan.model_dir.absolute()),
+            "PACKSHOT_ENGINE": self.plan.engine,
         }
         lines = [f"{name}={value}" for name, value in self._environment.items()]
         write_private(self.env_file, "\n".join(lines) + "\n")
@@ -152,11 +156,7 @@ class System:
         return "fake" if self.plan.engine == "fake" else self.plan.model
 
     def _start_workers(self) -> None:
-        extra = {
-            "PACKSHOT_ENGINE": self.plan.engine,
-            "PACKSHOT_MODEL_DIR": str(self.plan.model_dir.absolute()),
-            "PACKSHOT_DRAIN_SECONDS": str(DRAIN_SECONDS),
-        }
+        extra = {"PACKSHOT_DRAIN_SECONDS": str(DRAIN_SECONDS)}
         for card in self.plan.cards:
             name = f"worker-{card.replace(':', '-')}"
             self.workers.append(self._program(name, ("-m", "worker", "run", "--card", card), extra))

@@ -29,8 +29,7 @@ def load_engine(settings: WorkerSettings) -> Engine:
             fault=by_word if settings.fake_faults else None,
             fault_before=by_word if settings.fake_faults else None,
         )
-    if settings.model_dir is None:
-        raise BadSettings("PACKSHOT_MODEL_DIR is not set (folder of the model's weights)")
+    folder = settings.weights  # raises before torch is imported
     from worker.engine.diffusers.engine import (  # noqa: PLC0415 - imports torch
         DiffusersEngine,
         Options,
@@ -38,23 +37,19 @@ def load_engine(settings: WorkerSettings) -> Engine:
 
     try:
         return DiffusersEngine.load(
-            settings.model_dir,
+            folder,
             card=settings.card,
             model=settings.model,
             threads=settings.threads,
             options=Options(
-                profiles=_names(settings.profiles),
+                profiles=settings.profile_names,
                 placement=settings.placement,
-                licences=_names(settings.licences),
+                licences=settings.licence_names,
                 memory=_home(settings.digests_dir),
             ),
         )
     except RuntimeError as error:  # torch's own: no driver, no such card, no memory on it
         raise BadSettings(f"card {settings.card}: {str(error).splitlines()[0]}") from error
-
-
-def _names(listed: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in listed.split(",") if name.strip())
 
 
 def _home(path: Path) -> Path | None:

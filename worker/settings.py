@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from jobs.errors import BadSettings
 from jobs.settings import Settings
 
 SUPERVISOR_PORT: Final = 9870
@@ -63,3 +64,22 @@ class WorkerSettings(Settings):
     fake_faults: bool = Field(
         default=False, description="obey faults that an instruction names, such as [hang]"
     )
+
+    @property
+    def weights(self) -> Path:
+        """The model's folder.  Raises ``BadSettings`` if none is named."""
+        if self.model_dir is None:
+            raise BadSettings("PACKSHOT_MODEL_DIR is not set (folder of the model's weights)")
+        return self.model_dir
+
+    @property
+    def profile_names(self) -> tuple[str, ...]:
+        return _names(self.profiles)
+
+    @property
+    def licence_names(self) -> tuple[str, ...]:
+        return _names(self.licences)
+
+
+def _names(listed: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in listed.split(",") if name.strip())

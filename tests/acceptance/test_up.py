@@ -27,6 +27,7 @@ pytestmark = pytest.mark.acceptance
 
 START = timedelta(seconds=90)
 PACKSHOT = (sys.executable, "-m", "producer")
+WORKER = (sys.executable, "-m", "worker")
 
 
 class Up:
@@ -51,9 +52,11 @@ class Up:
 
         eventually(is_up, within=START)
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, program: Sequence[str] = PACKSHOT
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*PACKSHOT, *arguments],
+            [*program, *arguments],
             env=child_environment({"PACKSHOT_ENV_FILE": str(self.env_file)}),
             capture_output=True,
             text=True,
@@ -146,6 +149,16 @@ def test_the_api_and_flower_answer(up: Up) -> None:
     for name, path in (("API", "readyz"), ("Flower", "healthcheck")):
         with urllib.request.urlopen(f"{urls[name]}/{path}", timeout=5) as answer:
             assert answer.status == 200
+
+
+def test_the_doctor_looks_at_what_its_workers_run_with(up: Up) -> None:
+    done = up.run("doctor", "--json", program=WORKER)
+
+    (rows,) = lines(done.stdout)
+    verdicts = {row["check"]: row["verdict"] for row in rows}
+    assert verdicts["model"] == "fine", rows
+    assert "problem" not in verdicts.values(), rows
+    assert done.returncode == 0
 
 
 def test_its_data_outlives_a_stop(up: Up, folder: Path) -> None:

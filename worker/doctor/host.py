@@ -15,7 +15,7 @@ from worker.bootstrap import load_engine
 from worker.cards import CARD
 from worker.doctor.findings import Finding, Site, fine, problem, skipped, warning
 from worker.engine.diffusers.models import ModelRow, model_row
-from worker.engine.diffusers.offer import offered
+from worker.engine.diffusers.offer import accept_licence, offered
 
 GIB: Final = 2**30
 #: Pictures of a few jobs, and logs.
@@ -33,14 +33,12 @@ def model_is_whole(site: Site) -> Finding:
     settings = site.settings
     if settings.engine == "fake":
         return skipped("the fake engine has no weights")
-    row, folder = model_row(settings.model), settings.model_dir
-    if folder is None:
-        return problem("PACKSHOT_MODEL_DIR is not set", "name the folder of the model's weights")
+    row, folder = model_row(settings.model), settings.weights
+    accept_licence(row, settings.licence_names)
     wrong = list(_wrong(folder, row))
     if wrong:
         return problem("; ".join(wrong[:3]), FETCH_AGAIN)
-    profiles = [name.strip() for name in settings.profiles.split(",") if name.strip()]
-    offer = offered(row, folder, profiles)  # raises, naming what is missing
+    offer = offered(row, folder, settings.profile_names)  # raises, naming what is missing
     return fine(f"{row.name}: {', '.join(profile.name for profile in offer.profiles)}")
 
 
