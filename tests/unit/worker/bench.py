@@ -138,3 +138,12 @@ class Bench:
 
     def outputs(self) -> list[str]:
         return [key for key in self.artifacts.keys("default/") if "/outputs/" in key]
+
+
+def raising(error: Exception) -> Bench:
+    """A bench whose edits fail at their first step."""
+
+    def fault(_request: EditRequest, _step: int) -> None:
+        raise error
+
+    return Bench(fault)
