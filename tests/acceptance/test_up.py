@@ -154,7 +154,7 @@ def test_the_api_and_flower_answer(up: Up) -> None:
 def test_the_doctor_looks_at_what_its_workers_run_with(up: Up) -> None:
     done = up.run("doctor", "--json", program=WORKER)
 
-    (rows,) = lines(done.stdout)
+    rows = json.loads(done.stdout)
     verdicts = {row["check"]: row["verdict"] for row in rows}
     assert verdicts["model"] == "fine", rows
     assert "problem" not in verdicts.values(), rows
