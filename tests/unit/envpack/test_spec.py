@@ -45,7 +45,8 @@ def asked(names: list[str]) -> dict[str, tuple[str, frozenset[str]]]:
 @pytest.mark.parametrize("variant", ["cpu", "gpu"])
 def test_the_worker_is_given_what_the_project_asks_for(variant: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    ours = project["dependencies"] + project["optional-dependencies"]["worker"]
+    extras = project["optional-dependencies"]
+    ours = project["dependencies"] + extras["worker"] + (extras["fp8"] if variant == "gpu" else [])
 
     wheels = asked(list(spec.read(spec.WORKER, variant).wheels))
 
