@@ -226,7 +226,7 @@ class Runner:
         assert request.seed is not None, "the ledger gives every job a seed"
         held.check()
         with self._timed(held, "prepare"):
-            edit = self.engine.prepare(sources.pictures, request, seed=request.seed)
+            edit = self.engine.prepare(sources.pictures, request, seed=request.seed, ask=held.check)
         return Ready(edit=edit, source=sources.pictures[0], alpha=sources.alpha, xmp=sources.xmp)
 
     def _check(self, held: Held) -> None:
@@ -243,7 +243,7 @@ class Runner:
             ]
         with self._timed(held, "decode"):
             decoded = [
-                pictures.decode_all(blob, name=f"picture {number}")
+                _decoded(held, blob, f"picture {number}")
                 for number, blob in enumerate(blobs, start=1)
             ]
             return Sources(
@@ -316,6 +316,11 @@ def _as_sent(key: str, digest: str, data: bytes) -> bytes:
     if hashlib.sha256(data).hexdigest() != digest:
         raise NoSuchArtifact(f"{key}: other bytes than were sent; submit the picture again")
     return data
+
+
+def _decoded(held: Held, blob: bytes, name: str) -> pictures.Decoded:
+    held.check()  # a large one takes a second
+    return pictures.decode_all(blob, name=name)
 
 
 def _suspect(outcome: Outcome) -> Mapping[str, str]:

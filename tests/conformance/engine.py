@@ -74,6 +74,22 @@ class EngineConformance:
 
         assert edit.on_card(quietly).tobytes() == fresh.tobytes()
 
+    def test_an_order_to_end_is_obeyed_between_the_pictures_that_are_prepared(
+        self, engine: Engine
+    ) -> None:
+        fresh = self.ready(engine).on_card(quietly)
+        asked: list[int] = []
+
+        def stop() -> None:
+            asked.append(1)
+            if len(asked) == 2:
+                raise Interrupted
+
+        with pytest.raises(Interrupted):
+            engine.prepare([SOURCE, REFERENCE], self.asked(engine), seed=1, ask=stop)
+
+        assert self.ready(engine).on_card(quietly).tobytes() == fresh.tobytes()
+
     def test_every_step_is_told_to_its_end(self, engine: Engine) -> None:
         told: list[tuple[int, int]] = []
 

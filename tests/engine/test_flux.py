@@ -16,7 +16,7 @@ from jobs.errors import Permanent
 from jobs.model import EditRequest
 from tests.engine.flux import write_klein, write_kontext
 from tests.engine.variants import load
-from worker.engine.base import edited
+from worker.engine.base import Interrupted, edited
 from worker.engine.diffusers.engine import DiffusersEngine, Options
 from worker.engine.diffusers.models import ModelRow, model_row
 from worker.engine.diffusers.sizes import Size
@@ -145,6 +145,17 @@ def test_what_it_cannot_do_is_refused(  # noqa: PLR0913 - fixtures
 ) -> None:
     with pytest.raises(Permanent, match=told):
         made(engines[name], ask(**choices), *pictures)
+
+
+@pytest.mark.parametrize("name", [KONTEXT, KLEIN])
+def test_an_order_to_end_is_obeyed_before_a_picture_is_scaled(
+    engines: dict[str, DiffusersEngine], ask: Ask, name: str
+) -> None:
+    def stop() -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        engines[name].prepare([WIDE], ask(), seed=1, ask=stop)
 
 
 @pytest.mark.parametrize(("name", "tokenizer"), [(KONTEXT, "tokenizer_2"), (KLEIN, "tokenizer")])

@@ -16,6 +16,7 @@ from PIL import Image
 from jobs.errors import BadSettings, OutOfResources
 from jobs.model import EditRequest
 from tests.engine.variants import TINY, load, tiny_row, variant
+from worker.engine.base import Interrupted
 from worker.engine.diffusers import contract, seen
 from worker.engine.diffusers.contract import check_contract, check_positions
 from worker.engine.diffusers.engine import DiffusersEngine
@@ -171,6 +172,30 @@ def test_a_host_without_memory_for_it_is_a_lack_of_resources(
 
     with pytest.raises(OutOfResources, match="out of memory: 64 MB"):
         engine.prepare([photo((400, 300))], ask(), seed=SEED)
+
+
+def test_after_an_order_to_end_no_further_picture_is_scaled(
+    engine: DiffusersEngine, name: str, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture of 67 MP takes half a second, each time."""
+    scaled: list[Size] = []
+    plain = Image.Image.resize
+
+    def resize(picture: Image.Image, size: Size, *arguments: Any, **choices: Any) -> Image.Image:  # noqa: ANN401
+        scaled.append(picture.size)
+        return plain(picture, size, *arguments, **choices)
+
+    def stop() -> None:
+        if scaled:
+            raise Interrupted
+
+    monkeypatch.setattr(Image.Image, "resize", resize)
+    pictures = [photo((400, 300))] * row_of(name).max_pictures
+
+    with pytest.raises(Interrupted):
+        engine.prepare(pictures, ask(), seed=SEED, ask=stop)
+
+    assert scaled == [(400, 300)]
 
 
 def test_a_library_that_asks_for_other_texts_stops_the_start(

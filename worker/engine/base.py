@@ -19,6 +19,8 @@ from jobs.model import EditRequest, ServedModel
 #: try after a lack of memory begins anew.  It may raise ``Interrupted`` to end the edit; the
 #: engine then leaves no trace of it.
 OnStep = Callable[[int, int], None]
+#: Called where what is done before the card can be ended; may raise ``Interrupted``.
+Ask = Callable[[], None]
 
 #: In the ``info`` of a picture: the share of the values behind it that were no finite numbers.
 #: Such pixels are black; where it is missing, all was finite.
@@ -27,6 +29,10 @@ NOT_FINITE: Final = "not_finite"
 
 class Interrupted(Exception):  # an order, not a failure; no part of the error tree
     """The edit was told to end: cancelled, past its limit, or its lease lost."""
+
+
+def go_on() -> None:
+    """The ``Ask`` of whoever has no orders to give."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +74,14 @@ class Engine(Protocol):
     def warm_up(self) -> None:
         """Run once, so that the first job is not the slow one."""
 
-    def prepare(self, pictures: Sequence[Image], request: EditRequest, *, seed: int) -> Edit:
+    def prepare(
+        self, pictures: Sequence[Image], request: EditRequest, *, seed: int, ask: Ask = go_on
+    ) -> Edit:
         """All that ``request`` needs of RGB ``pictures`` and no card: checks, sizes, tokens.
 
-        From any thread, also while another edit is on the card.  Raises a subclass of
-        ``jobs.errors.AttemptFailed``.
+        From any thread, also while another edit is on the card.  ``ask`` is called before each
+        picture at least.  Raises a subclass of ``jobs.errors.AttemptFailed``, or whatever ``ask``
+        raised.
         """
 
     def close(self) -> None:

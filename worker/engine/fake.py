@@ -17,7 +17,7 @@ from PIL import Image, ImageChops
 
 from jobs.errors import OutOfResources, Permanent, WorkerFatal
 from jobs.model import MAX_PICTURES, EditRequest, ServedModel, canonical_digest
-from worker.engine.base import Edit, OnStep
+from worker.engine.base import Ask, Edit, OnStep, go_on
 
 FAKE_MODEL: Final = ServedModel(
     name="fake",
@@ -92,11 +92,15 @@ class FakeEngine:
     def warm_up(self) -> None:
         """Nothing is ever cold here."""
 
-    def prepare(self, pictures: Sequence[Image.Image], request: EditRequest, *, seed: int) -> Edit:
+    def prepare(
+        self, pictures: Sequence[Image.Image], request: EditRequest, *, seed: int, ask: Ask = go_on
+    ) -> Edit:
         if not 1 <= len(pictures) <= MAX_PICTURES:
             raise Permanent(f"pictures: 1 to {MAX_PICTURES}, got {len(pictures)}")
         if self._fault_before is not None:
             self._fault_before(request, 0)
+        for _ in pictures:
+            ask()
         return _FakeEdit(
             request=request, source=pictures[0].size, engine=self, pictures=pictures, seed=seed
         )

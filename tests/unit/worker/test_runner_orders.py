@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from threading import Thread
 
@@ -11,6 +12,7 @@ from jobs.testing import MemoryLedger
 from tests.conformance.scenes import Clock
 from tests.services import eventually
 from tests.unit.worker.bench import LEASE, OTHER, Bench, new
+from worker.engine.fake import FakeEngine
 from worker.runner import Verdict
 
 
@@ -32,6 +34,22 @@ def test_a_cancel_is_obeyed_within_a_step() -> None:
     assert bench.job(lease).state is JobState.CANCELLED
     assert steps == [1, 2]
     assert bench.outputs() == []
+
+
+def test_a_cancel_is_obeyed_while_pictures_are_prepared() -> None:
+    def cancel(_request: EditRequest, _step: int) -> None:
+        bench.ledger.cancel(lease.job.id, who="caller")
+        bench.keeper.renew()
+
+    bench = Bench()
+    lease, place = bench.lease(), bench.gate.admit()
+    assert place is not None
+    runner = replace(bench.runner, engine=FakeEngine(fault_before=cancel))
+
+    verdict = runner.run(lease, place)
+
+    assert verdict is Verdict.CANCELLED
+    assert place.ready_after is None  # it never came to wait for the card
 
 
 def test_a_cancel_ends_the_wait_for_the_bucket() -> None:

@@ -16,14 +16,14 @@ from PIL import Image
 
 from jobs.errors import AttemptFailed, OutOfResources, Permanent, Transient, WorkerFatal
 from jobs.model import EditRequest, ServedModel
-from worker.engine.base import Edit, OnStep, edited
+from worker.engine.base import Ask, Edit, OnStep, edited, go_on
 from worker.engine.diffusers.call import Call, Plan
 from worker.engine.diffusers.checks import Words, check_reach, check_request
 from worker.engine.diffusers.compiling import Shape, nothing_is_compiled, shapes_to_warm
 from worker.engine.diffusers.faults import failure_of
 from worker.engine.diffusers.models import ModelRow, model_row
 from worker.engine.diffusers.offer import Offer, accept_licence, offered
-from worker.engine.diffusers.phases import Phases
+from worker.engine.diffusers.phases import Phases, asking_before
 from worker.engine.diffusers.pipeline import Report, load_pipeline, read_index
 from worker.engine.diffusers.placement import AUTO, Placed, Placement, choose
 from worker.engine.diffusers.placing import (
@@ -176,18 +176,22 @@ class DiffusersEngine:
         pictures = [Image.new("RGB", (64, 64), "gray")] * shape.pictures
         edited(self, pictures, request, seed=0)
 
-    def prepare(self, pictures: Sequence[Image.Image], request: EditRequest, *, seed: int) -> Edit:
+    def prepare(
+        self, pictures: Sequence[Image.Image], request: EditRequest, *, seed: int, ask: Ask = go_on
+    ) -> Edit:
         """Besides what the port says: ``OutOfResources`` where the host has no memory for it."""
         try:
             with self._preparing:
-                return self._prepared(pictures, request, seed)
+                return self._prepared(pictures, request, seed, ask)
         except (MemoryError, RuntimeError) as error:
             failure = failure_of(error)
             if failure is None:
                 raise
         raise failure  # its frames, which held the pictures, are gone
 
-    def _prepared(self, pictures: Sequence[Image.Image], request: EditRequest, seed: int) -> Edit:
+    def _prepared(
+        self, pictures: Sequence[Image.Image], request: EditRequest, seed: int, ask: Ask
+    ) -> Edit:
         row, source = self._row, pictures[0].size if pictures else (0, 0)
         check_request(self._words, row, pictures, request)
         plan = Plan(
@@ -199,9 +203,9 @@ class DiffusersEngine:
         )
         check_reach(self._words, row, plan.canvas, pictures, request)
         seen: Sequence[Seen | Image.Image] = (
-            see(self._pipeline, row, pictures, plan.texts)
+            see(self._pipeline, row, pictures, plan.texts, ask)
             if row.sees_pictures
-            else [_own_aspect(row, picture) for picture in pictures]
+            else [_own_aspect(row, picture) for picture in asking_before(ask, pictures)]
         )
         return _Edit(request=request, source=source, engine=self, plan=plan, pictures=seen)
 

@@ -2,28 +2,33 @@
 
 diffusers calls back after a step only.  Here the question comes before each pass of the text
 encoder, each picture of the VAE and each pass of the transformer (a step has two with
-guidance), so that a cancelled edit ends within one of them.
+guidance), so that a cancelled edit ends within one of them; and before the card is taken, before
+each scaling of a picture.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-Ask = Callable[[], None]
+from worker.engine.base import Ask, go_on
+
+T = TypeVar("T")
 
 
-def _go_on() -> None:
-    """Nobody wants to know."""
+def asking_before(ask: Ask, each: Iterable[T]) -> Iterator[T]:
+    for one in each:
+        ask()
+        yield one
 
 
 class Phases:
     """Watches one pipeline for as long as that lives; ``asking`` says whom to ask."""
 
     def __init__(self, pipeline: Any) -> None:  # noqa: ANN401 - untyped library
-        self._ask: Ask = _go_on
+        self._ask: Ask = go_on
         for name in ("text_encoder", "text_encoder_2", "transformer"):
             part = getattr(pipeline, name, None)
             if part is not None:
@@ -36,7 +41,7 @@ class Phases:
         try:
             yield
         finally:
-            self._ask = _go_on
+            self._ask = go_on
 
     def _before(self, _part: object, _arguments: object) -> None:
         self._ask()

@@ -17,7 +17,9 @@ import torch
 from PIL import Image
 from transformers import BatchFeature
 
+from worker.engine.base import Ask, go_on
 from worker.engine.diffusers.models import ModelRow
+from worker.engine.diffusers.phases import asking_before
 from worker.engine.diffusers.sizes import Size, condition_size, seen_size
 
 #: Stands before the text, once for each picture; a pipeline of one picture has it in its template.
@@ -60,15 +62,17 @@ def see(
     row: ModelRow,
     pictures: Sequence[Image.Image],
     texts: Sequence[str],
+    ask: Ask = go_on,
 ) -> tuple[Seen, ...]:
     """What the pipeline will ask for, of an edit with these texts.  One call at a time."""
-    conditions = [_condition(pipeline, row, picture) for picture in pictures]
-    values = [_values(pipeline, row, *pair) for pair in zip(pictures, conditions, strict=True)]
+    conditions = [_condition(pipeline, row, picture) for picture in asking_before(ask, pictures)]
+    pairs = zip(pictures, conditions, strict=True)
+    values = [_values(pipeline, row, *pair) for pair in asking_before(ask, pairs)]
     one_or_more = conditions if row.max_pictures > 1 else conditions[0]
     labels = "".join(PICTURE_LABEL.format(number + 1) for number in range(len(pictures)))
     template = pipeline.prompt_template_encode
     made: dict[str, Mapping[str, torch.Tensor]] = {}
-    for text in texts:
+    for text in asking_before(ask, texts):
         whole = template.format(labels + text if row.max_pictures > 1 else text)
         made[whole] = dict(
             pipeline.processor(text=[whole], images=one_or_more, padding=True, return_tensors="pt")
