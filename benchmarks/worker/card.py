@@ -14,7 +14,7 @@ from typing import Final
 from PIL import Image
 
 from jobs.model import EditRequest, ServedModel
-from worker.engine.base import Edit, OnStep
+from worker.engine.base import Ask, Edit, OnStep, go_on
 from worker.engine.fake import FAKE_MODEL
 
 STEPS: Final = 10
@@ -35,7 +35,10 @@ class SleepingCard:
     def warm_up(self) -> None:
         """Nothing is ever cold here."""
 
-    def prepare(self, pictures: Sequence[Image.Image], request: EditRequest, *, seed: int) -> Edit:
+    def prepare(
+        self, pictures: Sequence[Image.Image], request: EditRequest, *, seed: int, ask: Ask = go_on
+    ) -> Edit:
+        ask()
         picture = pictures[0]
         return _Nap(request=request, source=picture.size, card=self, picture=picture, seed=seed)
 
