@@ -9,12 +9,15 @@ from typing import Any, Final
 
 import click
 from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.segment import SegmentLines
 from rich.table import Table
 from rich.text import Text
 
 from jobs.ledger import Move
 from jobs.model import Job
 from jobs.states import JobState
+from producer.cut import Cut
 from producer.durations import brief
 from producer.entries import Entry, printable
 from producer.views import error_json, job_json
@@ -26,6 +29,9 @@ STYLES: Final[Mapping[JobState, str]] = {
     JobState.FAILED: "red",
     JobState.CANCELLED: "yellow",
 }
+
+UNBOUNDED: Final = 10_000  # columns: to see how wide a table would be
+INDENT: Final = 2  # columns
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -41,7 +47,7 @@ def show_entries(entries: Sequence[Entry]) -> None:
         for entry in those:
             click.echo("\t".join(_plain(entry)))
     elif those:
-        screen.print(_table(those))
+        _show_table(screen, those)
 
 
 def show_details(job: Job, facts: Mapping[str, str]) -> None:
@@ -101,10 +107,16 @@ def move_json(move: Move) -> dict[str, Any]:
     }
 
 
-def plain_table(*columns: str) -> Table:
+def plain_table(*columns: str, narrow: str = "") -> Table:
+    """``narrow``: the one column that gives way where room is short; else all but ids do."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in columns:
-        table.add_column(name.upper(), no_wrap=name == "id", overflow="fold")
+        keeps_its_width = name != narrow if narrow else name == "id"
+        table.add_column(
+            name.upper(),
+            no_wrap=keeps_its_width,
+            overflow="ellipsis" if keeps_its_width else "fold",
+        )
     return table
 
 
@@ -121,20 +133,35 @@ def age(instant: datetime | None) -> str:
     return brief(datetime.now(UTC) - instant) if instant else ""
 
 
-def _table(entries: Sequence[Entry]) -> Table:
-    table = plain_table("id", "state", "name", "age", "note")
+def _show_table(screen: Console, entries: Sequence[Entry]) -> None:
+    """A line per job; notes below it, all of them, where one has no room at its end."""
+    table = _table(entries, with_notes=any(map(_note, entries)))
+    if (
+        screen.measure(table, options=screen.options.update_width(UNBOUNDED)).maximum
+        <= screen.width
+    ):
+        screen.print(table)
+        return
+    heading, *lines = screen.render_lines(_table(entries, with_notes=False), pad=False)
+    screen.print(SegmentLines([heading], new_lines=True), end="")
+    for entry, line in zip(entries, lines, strict=True):
+        screen.print(SegmentLines([line], new_lines=True), end="")
+        if note := _note(entry):
+            screen.print(Padding(Text(note), (0, 0, 0, INDENT), expand=False))
+
+
+def _table(entries: Sequence[Entry], *, with_notes: bool) -> Table:
+    table = plain_table("id", "state", "name", "age", *["note"] * with_notes, narrow="name")
     for entry in entries:
         assert entry.job is not None, "the caller has left out entries without a job"
         cells: Sequence[RenderableType] = (
             Text(str(entry.job.id)),
             _state_and_progress(entry.job),
-            Text(printable(entry.label)),
+            Cut(printable(entry.label)),
             Text(age(entry.job.created_at)),
-            Text(_note(entry)),
+            *[Text(_note(entry))] * with_notes,
         )
         table.add_row(*cells)
-    if not any(_note(entry) for entry in entries):
-        table.columns.pop()
     return table
 
 

@@ -19,6 +19,7 @@ from jobs.ledger import JobFilter
 from jobs.model import Job
 from jobs.states import JobState
 from producer.client import Client
+from producer.cut import Cut
 from producer.entries import printable, title
 from producer.tables import STYLES, age, console, counted, echo_json, plain_table, state_text
 
@@ -139,12 +140,12 @@ def _counts(snapshot: Snapshot) -> Text:
 
 
 def _running(jobs: Sequence[Job]) -> Table:
-    table = plain_table("id", "running", "", "steps", "for")
+    table = plain_table("id", "running", "", "steps", "for", narrow="running")
     for job in jobs:
         table.add_row(
             Text(str(job.id)),
-            Text(printable(title(job))),
-            ProgressBar(total=1.0, completed=job.progress, width=20),
+            Cut(printable(title(job))),
+            ProgressBar(total=1.0, completed=job.progress, width=10),
             Text(f"{job.steps_done}/{job.steps_total}" if job.steps_total else ""),
             Text(age(job.started_at)),
         )
@@ -152,8 +153,8 @@ def _running(jobs: Sequence[Job]) -> Table:
 
 
 def _newest(jobs: Sequence[Job]) -> Table:
-    table = plain_table("id", "newest", "state", "age")
+    table = plain_table("id", "newest", "state", "age", narrow="newest")
     for job in jobs:
-        name = Text(printable(title(job)))
+        name = Cut(printable(title(job)))
         table.add_row(Text(str(job.id)), name, state_text(job.state), Text(age(job.created_at)))
     return table

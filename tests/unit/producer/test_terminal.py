@@ -1,4 +1,4 @@
-"""What a person sees: tables, details and bars, on a terminal of 100 columns."""
+"""What a person sees: tables, details and bars, on a terminal of 100 columns, or of 80."""
 
 from __future__ import annotations
 
@@ -9,13 +9,22 @@ from click.testing import Result
 from rich.console import Console
 
 from producer.tables import console
-from tests.unit.producer.shop import BLACK, WORKER, Shop, photo
+from tests.unit.producer.shop import BLACK, FAILURE, WORKER, Shop, photo
 
 COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @pytest.fixture
 def terminal(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    return on_terminal(shop, monkeypatch, columns=100)
+
+
+@pytest.fixture
+def narrow(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    return on_terminal(shop, monkeypatch, columns=80)
+
+
+def on_terminal(shop: Shop, monkeypatch: pytest.MonkeyPatch, *, columns: int) -> Shop:
     """Rich believes that both streams are terminals."""
 
     def pretend(*, stderr: bool = False) -> Console:
@@ -26,7 +35,7 @@ def terminal(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
             emoji=False,
             highlight=False,
             force_terminal=True,
-            width=100,
+            width=columns,
             legacy_windows=False,
         )
 
@@ -49,6 +58,30 @@ def test_several_jobs_are_a_table(terminal: Shop) -> None:
     assert re.search(
         rf"{ids[0]} +failed +\[bold\]mug:smile:.jpg +[0-9.]+s +permanent: will not", told
     )
+
+
+LONG = "spring-2026/IMG_20260311_142233_front.jpg"
+
+
+def test_a_job_is_a_line_of_80_columns(narrow: Shop) -> None:
+    (front,) = narrow.submitted("red", name="front.jpg")
+    (back,) = narrow.submitted("blue", name=LONG)
+    told = seen(narrow.run("list").stdout).splitlines()
+
+    assert max(map(len, told)) <= 80
+    assert re.match(rf"{back}  queued +spring-2026/\S*…\S*_front.jpg +\S+ *$", told[1])
+    assert re.match(rf"{front}  queued +front.jpg +\S+ *$", told[2])
+
+
+def test_a_note_without_room_stands_below_its_job_in_full(narrow: Shop) -> None:
+    (failed,) = narrow.submitted("red", name=LONG)
+    narrow.fail_next()
+    (queued,) = narrow.submitted("blue", name="mug.jpg")
+    heading, *lines = seen(narrow.run("list").stdout).splitlines()
+
+    assert heading.split() == ["ID", "STATE", "NAME", "AGE"]
+    assert [line[:36] for line in lines[:2]] == [queued, failed]
+    assert lines[2:] == [f"  permanent: {FAILURE.message}"]
 
 
 def test_a_suspect_picture_is_told_with_its_reason(terminal: Shop) -> None:
@@ -94,6 +127,19 @@ def test_watch_shows_what_runs_and_what_came_last(terminal: Shop) -> None:
 
     assert "queued 0   running 1   succeeded 0" in told
     assert re.search(r"mug.jpg +[━╺]+ +2/4", told)
+
+
+def test_what_is_watched_stands_in_lines_of_80_columns(narrow: Shop) -> None:
+    (running,) = narrow.submitted("red", name=LONG)
+    lease = narrow.claim()
+    assert lease is not None
+    narrow.step(lease, 20, 40)
+    (queued,) = narrow.submitted("blue", name=LONG)
+    told = seen(narrow.run("watch", "--once").stdout)
+
+    assert max(map(len, told.splitlines())) <= 80
+    assert re.search(rf"^{running}  spring-20\S+nt.jpg +[━╺]+ +20/40 ", told, re.MULTILINE)
+    assert re.search(rf"^{queued}  spring-2026/\S+_front.jpg +queued", told, re.MULTILINE)
 
 
 def test_bars_go_to_standard_error(terminal: Shop) -> None:
