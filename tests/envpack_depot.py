@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import subprocess
 import tarfile
 from dataclasses import dataclass, field
@@ -26,6 +27,10 @@ from tests.envpack_signer import Signer
 SIGNER = Signer(b"\x0b" * 32)
 #: As conda makes it: 255 characters.
 PLACEHOLDER = ("/opt/" + "_h_env_placehold_" * 20)[:255]
+
+#: Releases of another run of these tests beside this one have other digests: a process that was
+#: started from one must not seem to use this run's.
+_COMMIT = os.urandom(20).hex()
 
 
 def digest_of(content: bytes) -> str:
@@ -98,13 +103,16 @@ class TestDepot:
 
     def __init__(self, folder: Path, signer: Signer = SIGNER) -> None:
         self.folder, self.signer = folder, signer
-        for name in ("releases", "layers", "manifests", "archives", "files"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+
+    def put(self, name: str, content: bytes) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
     def archive(self, tar: bytes, form: str = "tar.gz", base: str | None = None) -> Archive:
         raw = gzip.compress(tar, 1, mtime=0) if form == "tar.gz" else zstd(tar)
         archive = Archive(digest_of(raw), len(raw), form, base)
-        (self.folder / "archives" / archive.name).write_bytes(raw)
+        self.put(f"archives/{archive.name}", raw)
         return archive
 
     def layer(self, kind: str, content: Content, archives: list[Archive] | None = None) -> str:
@@ -112,7 +120,7 @@ class TestDepot:
         manifest = content.manifest(kind)
         if kind == "model":
             for data, _ in content.files.values():
-                (self.folder / "files" / digest_of(data)).write_bytes(data)
+                self.put(f"files/{digest_of(data)}", data)
         elif archives is None:
             archives = [self.archive(tar_of(members_of(content)))]
         self.manifest(manifest)
@@ -120,15 +128,14 @@ class TestDepot:
         return manifest.digest
 
     def manifest(self, manifest: Manifest) -> None:
-        path = self.folder / "manifests" / f"{manifest.digest}.json"
-        path.write_bytes(spelt(manifest.as_json()))
+        self.put(f"manifests/{manifest.digest}.json", spelt(manifest.as_json()))
 
     def document(self, document: LayerDocument) -> None:
         self.signed(f"layers/{document.digest}.json", spelt(document.as_json()))
 
     def release(self, counter: int = 1, **layers: str) -> str:
         release = Release(
-            counter=counter, name=f"test-{counter}", git_commit="0" * 40, **self.usual(layers)
+            counter=counter, name=f"test-{counter}", git_commit=_COMMIT, **self.usual(layers)
         )
         self.signed(f"releases/{release.digest}.json", spelt(release.as_json()))
         return release.digest
@@ -142,11 +149,8 @@ class TestDepot:
         return given
 
     def signed(self, name: str, content: bytes) -> None:
-        path = self.folder / name
-        path.write_bytes(content)
-        path.with_name(f"{path.name}.minisig").write_text(
-            self.signer.minisig(content, comment=name), encoding="utf-8"
-        )
+        self.put(name, content)
+        self.put(f"{name}.minisig", self.signer.minisig(content, comment=name).encode())
 
 
 #: A Python of a few lines: it says where it is, and runs ``-m MODULE`` as the test wants.

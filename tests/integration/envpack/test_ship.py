@@ -21,8 +21,28 @@ from envpack.node.settings import bucket_server
 from envpack.pack.bucket import Bucket
 from envpack.pack.destinations import Folder, Host, destination
 from envpack.pack.ship import Destination, Item, Shipped, needed, ship, whole
-from tests.depots import WEIGHTS, add_release, content, digest, put
+from tests.envpack_depot import Content, TestDepot, digest_of
 from tests.services import eventually
+
+WEIGHTS = b"weights " * 40_000
+#: Where they lie in a depot.
+FILE = f"files/{digest_of(WEIGHTS)}"
+#: While they come into a folder.
+PART = f"files/.{digest_of(WEIGHTS)}.part"
+
+
+def add_release(folder: Path, counter: int = 1, env: bytes = b"env " * 50_000) -> str:
+    """A release with a report, as packing leaves it; its digest."""
+    depot = TestDepot(folder)
+    layer = depot.layer("env", Content(files={"a": (env, 0o644)}))
+    model = depot.layer("model", Content(files={"weights.bin": (WEIGHTS, 0o644)}))
+    depot.put(f"reports/{layer}/sbom.cdx.json", b"{}")
+    return depot.release(counter, env=layer, model=model)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """What a reader sees: parts in progress are no part of a depot."""
+    return {path: (folder / path).read_bytes() for path in whole(folder)}
 
 
 @pytest.fixture
@@ -108,24 +128,23 @@ def test_a_signature_is_there_before_what_it_signs(depot: Path, tmp_path: Path) 
 
 
 def test_half_a_file_is_continued(depot: Path, tmp_path: Path) -> None:
-    far, path = tmp_path / "far", f"files/{digest(WEIGHTS)}"
-    part = far / "files" / f".{digest(WEIGHTS)}.part"
-    put(far, part.relative_to(far).as_posix(), WEIGHTS[:100_000])
-    inode = part.stat().st_ino
+    far = tmp_path / "far"
+    TestDepot(far).put(PART, WEIGHTS[:100_000])
+    inode = (far / PART).stat().st_ino
 
     ship(depot, Folder(far))
 
-    assert (far / path).read_bytes() == WEIGHTS
-    assert (far / path).stat().st_ino == inode
+    assert (far / FILE).read_bytes() == WEIGHTS
+    assert (far / FILE).stat().st_ino == inode
 
 
 def test_half_of_something_else_is_not(depot: Path, tmp_path: Path) -> None:
     far = tmp_path / "far"
-    put(far, f"files/.{digest(WEIGHTS)}.part", b"x" * 100_000)
+    TestDepot(far).put(PART, b"x" * 100_000)
 
     ship(depot, Folder(far))
 
-    assert (far / "files" / digest(WEIGHTS)).read_bytes() == WEIGHTS
+    assert (far / FILE).read_bytes() == WEIGHTS
 
 
 def test_a_document_that_has_grown_is_brought_again(depot: Path, tmp_path: Path) -> None:
@@ -162,13 +181,12 @@ def test_a_file_that_is_not_what_its_name_says_does_not_arrive(
     depot: Path, request: pytest.FixtureRequest, kind: str
 ) -> None:
     far = request.getfixturevalue(kind)
-    bad = f"files/{digest(WEIGHTS)}"
-    put(depot, bad, WEIGHTS[:-1] + b"!")
+    TestDepot(depot).put(FILE, WEIGHTS[:-1] + b"!")
 
-    with pytest.raises(NotTrusted, match=bad):
+    with pytest.raises(NotTrusted, match=FILE):
         ship(depot, far)
-    put(depot, bad, WEIGHTS)
-    assert f"{bad}" in {item.path for item in _sent(depot, far)}
+    TestDepot(depot).put(FILE, WEIGHTS)
+    assert FILE in {item.path for item in _sent(depot, far)}
 
 
 def _sent(depot: Path, far: Destination) -> list[Item]:
@@ -178,7 +196,7 @@ def _sent(depot: Path, far: Destination) -> list[Item]:
 
 
 def test_a_release_that_lacks_a_file_is_not_begun(depot: Path, tmp_path: Path) -> None:
-    (depot / "files" / digest(WEIGHTS)).unlink()
+    (depot / FILE).unlink()
     (release,) = (depot / "releases").glob("*.json")
 
     with pytest.raises(NotThere, match=r"lacks files/"):
@@ -253,7 +271,7 @@ def test_a_host_holds_the_same_depot_afterwards(depot: Path, host: Host) -> None
 
 def test_what_a_host_has_of_a_file_is_continued(depot: Path, host: Host) -> None:
     far = Path(host.folder)
-    put(far, f"files/.part/{digest(WEIGHTS)}", WEIGHTS[:100_000])
+    TestDepot(far).put(f"files/.part/{digest_of(WEIGHTS)}", WEIGHTS[:100_000])
 
     ship(depot, host)
 
@@ -262,12 +280,11 @@ def test_what_a_host_has_of_a_file_is_continued(depot: Path, host: Host) -> None
 
 
 def test_what_lies_on_a_host_is_compared_there(depot: Path, host: Host) -> None:
-    path = f"files/{digest(WEIGHTS)}"
-    put(depot, path, WEIGHTS[:-1] + b"!")
+    TestDepot(depot).put(FILE, WEIGHTS[:-1] + b"!")
 
     with pytest.raises(NotTrusted, match="it was removed there"):
         ship(depot, host)
-    assert not (Path(host.folder) / path).exists()
+    assert not (Path(host.folder) / FILE).exists()
     assert not (Path(host.folder) / "releases").exists()
 
 
@@ -323,7 +340,7 @@ def test_a_bucket_holds_the_same_depot_afterwards(depot: Path, bucket: Bucket, s
 def test_an_object_of_other_content_is_replaced(depot: Path, bucket: Bucket, s3_url: str) -> None:
     ship(depot, bucket)
     name, _, prefix = bucket.where.split("/", 3)[3].partition("/")
-    key = f"{prefix}/files/{digest(WEIGHTS)}"
+    key = f"{prefix}/{FILE}"
     _client(s3_url).put_object(name, key, io.BytesIO(b"other"), 5)
 
     assert ship(depot, bucket).sent == 1

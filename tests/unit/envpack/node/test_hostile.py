@@ -272,7 +272,7 @@ def test_there_are_enough_of_them() -> None:
 
 def signed_as_it_is(depot: TestDepot, content: bytes, form: str) -> Archive:
     archive = Archive(sha256(content).hexdigest(), len(content), form)
-    (depot.folder / "archives" / archive.name).write_bytes(content)
+    depot.put(f"archives/{archive.name}", content)
     return archive
 
 

@@ -30,7 +30,7 @@ def packed(depot: TestDepot, form: str = "tar.zst", content: Content = LONG) -> 
     manifest, raw = content.manifest("env"), io.BytesIO()
     files = ((one, [content.files[one.path][0]]) for one in manifest.files)
     archive = write_archive(raw, files, manifest.links, Form(format=form))
-    (depot.folder / "archives" / archive.name).write_bytes(raw.getvalue())
+    depot.put(f"archives/{archive.name}", raw.getvalue())
     return archive
 
 
@@ -101,7 +101,7 @@ def test_only_the_last_section_holds_the_end(host: Host, depot: TestDepot) -> No
 
 def depot_archive(depot: TestDepot, content: bytes) -> Archive:
     archive = Archive(sha256(content).hexdigest(), len(content), "tar.zst")
-    (depot.folder / "archives" / archive.name).write_bytes(content)
+    depot.put(f"archives/{archive.name}", content)
     return archive
 
 

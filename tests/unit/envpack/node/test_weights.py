@@ -88,7 +88,7 @@ def test_what_broke_off_goes_on(
 
 def test_weights_that_are_something_else_are_refused(host: Host, depot: TestDepot) -> None:
     model = depot.layer("model", MODEL)
-    (depot.folder / "files" / digest_of(b"w" * 5000)).write_bytes(b"e" * 5000)
+    depot.put(f"files/{digest_of(b'w' * 5000)}", b"e" * 5000)
 
     with pytest.raises(NotTrusted, match="sha256"):
         pull(host, trusted(depot), model, None)
