@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from envpack.pack.depot import DepotFolder
+from envpack.pack.layers import Packed, pack_environment
 from tests.conda_prefix import make_channel, make_prefix, pip_install, write_wheel
 
 #: A package with all that pip leaves behind: a command, tests, a module of its own.
@@ -51,3 +54,34 @@ def conda_prefix(
     prefix = make_prefix(conda_channel, tmp_path_factory.mktemp("env") / "prefix", conda_cache)
     pip_install(prefix, "--find-links", str(wheelhouse), "demo-tool")
     return prefix
+
+
+@pytest.fixture
+def prefix(conda_channel: Path, conda_cache: Path, wheelhouse: Path, tmp_path: Path) -> Path:
+    """One that this test may change: what it shares with the cache is copied first."""
+    prefix = make_prefix(conda_channel, tmp_path / "own" / "prefix", conda_cache)
+    pip_install(prefix, "--find-links", str(wheelhouse), "demo-tool")
+    return prefix
+
+
+@pytest.fixture(scope="session")
+def depot(tmp_path_factory: pytest.TempPathFactory) -> DepotFolder:
+    return DepotFolder(tmp_path_factory.mktemp("depot"))
+
+
+@pytest.fixture(scope="session")
+def packed(conda_prefix: Path, depot: DepotFolder) -> Packed:
+    return pack_environment(conda_prefix, depot)
+
+
+@pytest.fixture(scope="session")
+def tree(packed: Packed, depot: DepotFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive, unpacked by nothing but tar: no prefix is fixed in it."""
+    return unpacked(depot, packed, tmp_path_factory.mktemp("tree"))
+
+
+def unpacked(depot: DepotFolder, packed: Packed, folder: Path) -> Path:
+    assert packed.archive is not None
+    archive = depot.archive_path(packed.archive)
+    subprocess.run(["tar", "--extract", "--file", archive, "-C", folder], check=True)
+    return folder

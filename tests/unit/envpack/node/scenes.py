@@ -54,3 +54,8 @@ def sized(depot: TestDepot, kind: str, content: Content, size: int) -> str:
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
+
+
+def written(host: Host) -> list[str]:
+    """Everything below the root, but for the lock."""
+    return sorted(str(path.relative_to(host.root)) for path in host.root.glob("*/*"))
