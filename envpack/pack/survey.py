@@ -1,7 +1,8 @@
 """Reads every file of a layer once: its sha256 for the manifest, and what it must not hold.
 
 Nothing may name the folder that the environment was built in.  Text gets a placeholder, which the
-host replaces by its own folder; bytes that name it are refused, with all the others at once.
+host replaces by its own folder; bytes that name it are refused, with all the others at once.  In
+bytes a string ends where its reader knows, so whatever follows the folder's name tells nothing.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Leaks:
 
     @cached_property
     def pattern(self) -> re.Pattern[bytes]:
-        """``/opt/env`` is not named by ``/opt/environments``."""
+        """In text: ``/opt/env`` is not named by ``/opt/environments``."""
         either = b"|".join(re.escape(one) for one in sorted(self.needles, reverse=True))
         return re.compile(b"(?:" + either + rb")(?![A-Za-z0-9_-])")
 
@@ -109,15 +110,15 @@ class _Look:
 def _look(source: Source, leaks: Leaks) -> _Look:
     digest, size, found, tail = sha256(), 0, False, b""
     needles = leaks.needles
-    overlap = max(map(len, needles), default=0)
+    overlap = max(map(len, needles), default=0) - 1
     for chunk in source.chunks():
         digest.update(chunk)
         size += len(chunk)
         if needles and not found:
             window = tail + chunk if tail else chunk
-            # The plain search first: it is many times faster than a pattern.
-            found = any(one in window for one in needles) and bool(leaks.pattern.search(window))
-            tail = chunk[-overlap:]
+            # Not by the pattern: a plain search is many times faster, and needs not what follows.
+            found = any(one in window for one in needles)
+            tail = window[-overlap:]
     return _Look(source=source, sha256=digest.hexdigest(), size=size, leaks=found)
 
 
@@ -141,13 +142,10 @@ def _repaired(look: _Look, leaks: Leaks) -> Surveyed | None:
     data = source.read()
     if b"\0" in data or not _is_text(data):
         return None
-    return surveyed(
-        replace(
-            source,
-            content=leaks.pattern.sub(PLACEHOLDER.encode(), data),
-            prefix=Prefix(PLACEHOLDER, "text"),
-        )
-    )
+    content, count = leaks.pattern.subn(PLACEHOLDER.encode(), data)
+    if not count:
+        return look.surveyed
+    return surveyed(replace(source, content=content, prefix=Prefix(PLACEHOLDER, "text")))
 
 
 def surveyed(source: Source) -> Surveyed:
