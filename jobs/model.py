@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import threading
-import time
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime, timedelta
@@ -55,26 +52,6 @@ class OutputFormat(StrEnum):
     @property
     def media_type(self) -> str:
         return f"image/{self.value}"
-
-
-class _JobIds:
-    """UUIDs of version 7 (RFC 9562, method 2 of its §6.2): in order within one process, so
-    that jobs of one submission keep their order and the index stays dense."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._last = 0
-
-    def next(self) -> JobId:
-        fresh = (time.time_ns() // 1_000_000 << 74) | int.from_bytes(os.urandom(9), "big")
-        with self._lock:
-            self._last = max(fresh, self._last + 1)
-            count = self._last
-        stamp, random_a, random_b = count >> 74, count >> 62 & 0xFFF, count & (1 << 62) - 1
-        return JobId(UUID(int=stamp << 80 | 7 << 76 | random_a << 64 | 2 << 62 | random_b))
-
-
-new_job_id: Final = _JobIds().next
 
 
 def canonical_digest(value: object) -> str:

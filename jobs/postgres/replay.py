@@ -9,9 +9,10 @@ from sqlalchemy import Connection, RowMapping, Uuid, any_, literal, select, upda
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from jobs.errors import JobNotFound, JobsError
+from jobs.ids import new_job_id
 from jobs.keys import check_replayable, queue_again
 from jobs.ledger import Submitted
-from jobs.model import JobId, ServedModel, new_job_id
+from jobs.model import JobId, ServedModel
 from jobs.postgres.inputs import touch
 from jobs.postgres.offers import Models
 from jobs.postgres.rows import job_of, request_of

@@ -29,9 +29,10 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.sql.dml import ReturningInsert
 
 from jobs.errors import IdempotencyConflict, JobsError
+from jobs.ids import new_job_id
 from jobs.keys import Keyed, keyed
 from jobs.ledger import Submitted
-from jobs.model import Job, JobId, NewJob, ServedModel, new_job_id
+from jobs.model import Job, JobId, NewJob, ServedModel
 from jobs.postgres.offers import Models
 from jobs.postgres.rows import job_of, values_of
 from jobs.postgres.tables import job, state_is

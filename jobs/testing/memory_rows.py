@@ -10,9 +10,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from jobs.errors import FailureClass
+from jobs.ids import new_job_id
 from jobs.keys import Keyed
 from jobs.ledger import Ended, Move
-from jobs.model import Failure, Job, JobId, Lease, NewJob, Order, WorkerInfo, new_job_id
+from jobs.model import Failure, Job, JobId, Lease, NewJob, Order, WorkerInfo
 from jobs.states import MOVES, JobState
 
 QUEUED, RUNNING = JobState.QUEUED, JobState.RUNNING

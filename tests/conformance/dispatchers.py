@@ -8,7 +8,7 @@ import pytest
 
 from jobs.dispatch import Dispatcher
 from jobs.errors import Unavailable
-from jobs.model import new_job_id
+from jobs.ids import new_job_id
 
 ONE, TWO = new_job_id(), new_job_id()
 

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from uuid import NAMESPACE_DNS, uuid5
 
 from jobs.errors import FailureClass, JobsError
+from jobs.ids import new_job_id
 from jobs.ledger import Ledger, Submitted
 from jobs.model import (
     ArtifactKey,
@@ -26,7 +27,6 @@ from jobs.model import (
     ServedModel,
     Suspicion,
     WorkerInfo,
-    new_job_id,
 )
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from jobs.breaker import Breaker
 from jobs.celery_dispatch import SOCKET_TIMEOUT, CeleryDispatcher
 from jobs.dispatch import EDIT_IMAGE
 from jobs.errors import Unavailable
-from jobs.model import new_job_id
+from jobs.ids import new_job_id
 from tests.services import refused_port
 
 JOB = new_job_id()

@@ -12,8 +12,9 @@ from sqlalchemy import text
 
 from jobs.celery_dispatch import CeleryDispatcher
 from jobs.errors import IdempotencyConflict, Unavailable
+from jobs.ids import new_job_id
 from jobs.ledger import JobFilter, Submitted
-from jobs.model import JobId, Lease, NewJob, ServedModel, new_job_id
+from jobs.model import JobId, Lease, NewJob, ServedModel
 from jobs.postgres.connection import Database
 from jobs.postgres.ledger import PostgresLedger
 from jobs.reconciler import WINDOW_PER_WORKER, Reconciler

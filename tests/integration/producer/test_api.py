@@ -20,6 +20,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from jobs.ids import new_job_id
 from jobs.ledger import JobFilter
 from jobs.model import (
     DEFAULT_MODEL,
@@ -28,7 +29,6 @@ from jobs.model import (
     Result,
     ServedModel,
     WorkerInfo,
-    new_job_id,
     output_key,
 )
 from jobs.postgres.connection import Database

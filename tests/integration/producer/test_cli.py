@@ -19,7 +19,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from jobs import model
-from jobs.model import DEFAULT_MODEL, ServedModel, WorkerInfo, new_job_id
+from jobs.ids import new_job_id
+from jobs.model import DEFAULT_MODEL, ServedModel, WorkerInfo
 from jobs.postgres.ledger import PostgresLedger
 from jobs.s3 import S3Store
 from producer.app import App

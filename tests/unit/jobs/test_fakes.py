@@ -11,7 +11,8 @@ import pytest
 from jobs.artifacts import ArtifactStore
 from jobs.dispatch import Dispatcher
 from jobs.errors import NoSuchArtifact, Unavailable
-from jobs.model import ArtifactKey, new_job_id
+from jobs.ids import new_job_id
+from jobs.model import ArtifactKey
 from jobs.testing import MemoryArtifacts, MemoryLedger, RecordingDispatcher
 from tests.conformance.scenes import WORKER, all_submitted, at_once, several
 

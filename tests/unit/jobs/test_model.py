@@ -16,7 +16,6 @@ from jobs.model import (
     Result,
     Suspicion,
     canonical_digest,
-    new_job_id,
 )
 
 SHA = "a" * 64
@@ -123,13 +122,6 @@ def test_what_decides_the_picture_decides_the_content() -> None:
 def test_a_job_that_could_not_be_kept_cannot_be_built(changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest):
         NewJob(request=request(), **changes)
-
-
-def test_ids_made_later_sort_later() -> None:
-    ids = [new_job_id() for _ in range(5_000)]
-
-    assert ids == sorted(set(ids))
-    assert {one.version for one in ids} == {7}
 
 
 def test_a_recorded_request_is_readable_though_a_limit_was_tightened() -> None:

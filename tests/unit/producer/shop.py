@@ -16,7 +16,8 @@ from PIL import Image
 
 from jobs import model
 from jobs.errors import FailureClass
-from jobs.model import Failure, Holding, Job, JobId, Lease, ServedModel, WorkerInfo, new_job_id
+from jobs.ids import new_job_id
+from jobs.model import Failure, Holding, Job, JobId, Lease, ServedModel, WorkerInfo
 from jobs.testing import MemoryArtifacts, MemoryLedger, RecordingDispatcher
 from producer.app import App
 from producer.bootstrap import Initialised

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.model import Lease, new_job_id
+from jobs.ids import new_job_id
+from jobs.model import Lease
 from jobs.states import JobState
 from tests.unit.producer.shop import BLACK, FAILURE, WORKER, Shop, left_in, picture_of, turns
 

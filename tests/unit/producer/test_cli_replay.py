@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.model import new_job_id
+from jobs.ids import new_job_id
 from jobs.states import JobState
 from tests.unit.producer.shop import FAILURE, Shop
 

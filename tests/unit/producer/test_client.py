@@ -11,8 +11,9 @@ import pytest
 from pydantic import SecretStr
 
 from jobs.errors import InvalidRequest, JobNotFound, ModelNotServed, Timeout, UnusablePicture
+from jobs.ids import new_job_id
 from jobs.ledger import Submitted
-from jobs.model import ArtifactKey, Job, JobId, new_job_id
+from jobs.model import ArtifactKey, Job, JobId
 from jobs.settings import ProducerSettings
 from producer import client as client_module
 from producer.bootstrap import connect

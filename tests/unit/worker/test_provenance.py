@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from jobs import pictures
-from jobs.model import EditRequest, Job, OutputFormat, Priority, ServedModel, new_job_id
+from jobs.ids import new_job_id
+from jobs.model import EditRequest, Job, OutputFormat, Priority, ServedModel
 from jobs.states import JobState
 from worker.provenance import AIGC, IPTC, OURS, RDF, SOURCE_TYPE, Labeller
 

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from jobs.errors import FailureClass
+from jobs.ids import new_job_id
 from jobs.model import (
     DEFAULT_MODEL,
     ArtifactKey,
@@ -24,7 +25,6 @@ from jobs.model import (
     ServedModel,
     Suspicion,
     WorkerInfo,
-    new_job_id,
 )
 from jobs.testing import MemoryLedger
 

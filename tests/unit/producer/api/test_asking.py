@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
-from jobs.model import JobId, Suspicion, new_job_id
+from jobs.ids import new_job_id
+from jobs.model import JobId, Suspicion
 from jobs.testing import MemoryArtifacts, MemoryLedger
 from producer.api.views import answer
 from producer.client import LINK_FOR, Client

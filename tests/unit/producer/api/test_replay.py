@@ -4,7 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from jobs.model import JobId, new_job_id
+from jobs.ids import new_job_id
+from jobs.model import JobId
 from jobs.testing import MemoryLedger
 from tests.unit.producer.api.scenes import Downstream, Hand
 
