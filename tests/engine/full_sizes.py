@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 from torch.utils._pytree import tree_leaves
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
@@ -53,7 +53,8 @@ class _Made(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         _types, arguments, choices = call
         result = function(*arguments, **(choices or {}))
         for one in tree_leaves(result):
-            if isinstance(one, torch.Tensor):
+            # What wraps others has a size in name only: its parts are counted.
+            if isinstance(one, torch.Tensor) and not is_traceable_wrapper_subclass(one):
                 self._note(one.untyped_storage())
         return result
 

@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import QwenImageEditPlusPipeline
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as library
 from PIL import Image
 
 from jobs.model import EditRequest
-from tests.engine.variants import TINY
+from tests.engine.variants import engine_in_bfloat16, parts_for_a_gpu
 from worker.engine.base import edited
-from worker.engine.diffusers import pipeline as loading
-from worker.engine.diffusers.compiling import compile_blocks
 from worker.engine.diffusers.engine import DiffusersEngine
-from worker.engine.diffusers.placement import Placement
 from worker.engine.diffusers.profiles import Load
 
 pytestmark = pytest.mark.engine
 Ask = Callable[..., EditRequest]
-
-
-def parts_for_a_gpu(folder: Path) -> dict[str, Any]:
-    index = json.loads((folder / "model_index.json").read_text())
-    return {
-        name: loading._part(folder, name, value, "cuda")  # noqa: SLF001 - read, not yet moved
-        for name, value in index.items()
-        if not name.startswith("_")
-    }
-
-
-def engine_in_bfloat16(folder: Path, load: Load) -> DiffusersEngine:
-    parts = parts_for_a_gpu(folder)
-    for name, part in parts.items():
-        loading.change_part(name, part, load, "cpu")
-    if load.compiled:  # which ``change_part`` leaves to GPUs
-        compile_blocks(parts["transformer"], backend="eager")
-    pipeline = QwenImageEditPlusPipeline(**parts)
-    loading.make_ready(pipeline, TINY, load=load, placement=Placement.RESIDENT, device="cpu")
-    return DiffusersEngine(pipeline, TINY, card="cpu:0", revision="test")
 
 
 def test_for_a_gpu_every_network_is_read_as_bfloat16(folder: Path) -> None:

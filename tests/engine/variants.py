@@ -6,9 +6,15 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from diffusers import QwenImageEditPlusPipeline
+
+from worker.engine.diffusers import pipeline as loading
+from worker.engine.diffusers.compiling import compile_blocks
 from worker.engine.diffusers.engine import DiffusersEngine, Options
 from worker.engine.diffusers.models import ModelRow, model_row
+from worker.engine.diffusers.placement import Placement
 from worker.engine.diffusers.profiles import Load
 
 TINY = model_row("qwen-image-edit-2509-tiny")
@@ -43,3 +49,26 @@ def variant(source: Path, folder: Path, file: str, **values: object) -> Path:
 
 def load(folder: Path, row: ModelRow, options: Options | None = None) -> DiffusersEngine:
     return DiffusersEngine.load_row(folder, row, card="cpu:0", options=options or Options())
+
+
+def parts_for_a_gpu(folder: Path) -> dict[str, Any]:
+    index = json.loads((folder / "model_index.json").read_text())
+    return {
+        name: loading._part(folder, name, value, "cuda")  # noqa: SLF001 - read, not yet moved
+        for name, value in index.items()
+        if not name.startswith("_")
+    }
+
+
+def engine_in_bfloat16(
+    folder: Path, load: Load, *, smaller: Placement | None = None
+) -> DiffusersEngine:
+    """As on a GPU, but for where it computes."""
+    parts = parts_for_a_gpu(folder)
+    for name, part in parts.items():
+        loading.change_part(name, part, load, "cpu")
+    if load.compiled:  # which ``change_part`` leaves to GPUs
+        compile_blocks(parts["transformer"], backend="eager")
+    pipeline = QwenImageEditPlusPipeline(**parts)
+    loading.make_ready(pipeline, TINY, load=load, placement=Placement.RESIDENT, device="cpu")
+    return DiffusersEngine(pipeline, TINY, card="cpu:0", revision="test", smaller=smaller)

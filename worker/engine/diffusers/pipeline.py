@@ -28,7 +28,7 @@ from worker.engine.diffusers.lora import merge_lora
 from worker.engine.diffusers.models import ModelRow
 from worker.engine.diffusers.placement import MIB, Placement
 from worker.engine.diffusers.placing import card_peak_mib, forget_card_peak, place
-from worker.engine.diffusers.precision import to_fp8
+from worker.engine.diffusers.precision import bytes_of, to_fp8
 from worker.engine.diffusers.profiles import LORA_FOLDER, Load, Precision
 from worker.engine.diffusers.repairs import drop_head, mark_not_finite, pass_token_types
 from worker.engine.diffusers.seen import take_seen
@@ -54,7 +54,7 @@ class Report:
         facts |= card_peak_mib(self.device)
         forget_card_peak(self.device)
         if isinstance(part, torch.nn.Module):
-            held = sum(one.numel() * one.element_size() for one in part.parameters())
+            held = sum(bytes_of(one) for one in part.parameters())
             facts["mib"] = round(held / MIB)
         self.parts[name] = facts
 

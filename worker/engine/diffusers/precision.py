@@ -1,6 +1,7 @@
 """Rounding a transformer's large layers to fp8, through torchao.
 
-Not run by the tests: it needs a GPU of compute capability 8.9 or newer, and torchao.
+The tests round and compute on the CPU, by the same code down to the product of two rounded
+matrices, for which a GPU has kernels of its own: those were not run.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import importlib
 from typing import Any, Final
 
 import torch
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from jobs.errors import BadSettings
 
@@ -25,21 +27,64 @@ KEPT: Final = (
 )
 
 
+#: Of an NVIDIA GPU that multiplies in fp8: Ada, Hopper and newer.
+CAPABILITY: Final = (8, 9)
+
+
 def to_fp8(transformer: torch.nn.Module, device: str) -> None:
     """Onto the GPU and rounded, layer by layer: the card never holds the whole of it in bf16.
 
-    Raises ``BadSettings`` without torchao, or on the CPU.
+    Raises ``BadSettings`` without torchao, on the CPU or an older GPU, and when a layer that
+    was to be rounded was not.
     """
-    if device == "cpu":
-        raise BadSettings("fp8 needs a GPU: serve another profile on the CPU")
+    check_card(device)
     try:
         torchao: Any = importlib.import_module("torchao.quantization")
     except ImportError:
         raise BadSettings("fp8 needs the package torchao") from None
-    config = torchao.Float8DynamicActivationFloat8WeightConfig(granularity=torchao.PerRow())
+    config = torchao.Float8DynamicActivationFloat8WeightConfig(
+        granularity=torchao.PerRow(),
+        # It would change the compiler's settings for whatever else this process compiles.
+        set_inductor_config=False,
+    )
     torchao.quantize_(transformer, config, filter_fn=is_rounded, device=device)
+    _check_rounded(transformer)
+
+
+def check_card(device: str) -> None:
+    """Before torchao asserts it.  Raises ``BadSettings``."""
+    if device == "cpu":
+        raise BadSettings("fp8 needs a GPU: serve another profile on the CPU")
+    if device == "cuda" and (found := torch.cuda.get_device_capability()) < CAPABILITY:
+        needed, has = (".".join(map(str, one)) for one in (CAPABILITY, found))
+        raise BadSettings(
+            f"fp8 needs a GPU of compute capability {needed} or newer, this one has {has}:"
+            " serve another profile on it"
+        )
+
+
+def _check_rounded(transformer: torch.nn.Module) -> None:
+    """torchao passes over sides that its kernels do not take, and says nothing."""
+    left = [
+        f"{name} {tuple(layer.weight.shape)}"
+        for name, layer in transformer.named_modules()
+        if is_rounded(layer, name) and not is_traceable_wrapper_subclass(layer.weight)
+    ]
+    if left:
+        raise BadSettings(
+            f"fp8: {len(left)} layers cannot be rounded, of which {left[0]}: each side must be a"
+            " multiple of 16"
+        )
 
 
 def is_rounded(layer: torch.nn.Module, name: str) -> bool:
     parts = f".{name}."
     return isinstance(layer, torch.nn.Linear) and not any(f".{kept}." in parts for kept in KEPT)
+
+
+def bytes_of(tensor: torch.Tensor) -> int:
+    """What it takes in memory: a rounded one tells the size of what it stands for."""
+    if not is_traceable_wrapper_subclass(tensor):
+        return tensor.nbytes
+    parts, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]  # such tensors' own
+    return sum(bytes_of(getattr(tensor, name)) for name in parts)
