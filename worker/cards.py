@@ -13,14 +13,19 @@ from jobs.errors import BadSettings
 CARD: Final = re.compile(r"cpu:\d+|\d+|(GPU|MIG)-[0-9A-Fa-f-]+")
 
 
+def check_card(card: str) -> None:
+    """Raises ``BadSettings`` for what names no card anywhere."""
+    if not CARD.fullmatch(card):
+        raise BadSettings(f"PACKSHOT_CARD: cpu:0, an index, or GPU-<uuid>, got {card[:80]!r}")
+
+
 def pin(card: str) -> None:
     """Let this process see only ``card``: ``cpu:0``, ``0`` or ``GPU-<uuid>``.
 
     Raises ``BadSettings``.  CUDA itself takes an unknown name for "no card at all", and
     counts the fastest card first unless told otherwise.
     """
-    if not CARD.fullmatch(card):
-        raise BadSettings(f"PACKSHOT_CARD: cpu:0, an index, or GPU-<uuid>, got {card[:80]!r}")
+    check_card(card)
     if "torch" in sys.modules:
         raise BadSettings("the card must be chosen before torch is imported")
     visible = "" if card.startswith("cpu") else card

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from jobs.errors import BadSettings
 from worker.bootstrap import load_engine
-from worker.cards import CARD
+from worker.cards import check_card
 from worker.doctor.findings import Finding, Site, fine, problem, skipped, warning
 from worker.engine.diffusers.models import ModelRow, model_row
 from worker.engine.diffusers.offer import accept_licence, offered
@@ -56,8 +55,7 @@ def engine_works(site: Site) -> Finding:
 
 def card_is_there(site: Site) -> Finding:
     card = site.settings.card
-    if not CARD.fullmatch(card):
-        raise BadSettings(f"PACKSHOT_CARD: cpu:0, an index, or GPU-<uuid>, got {card[:80]!r}")
+    check_card(card)
     if card.startswith("cpu"):
         return skipped(f"{card} is the processor")
     program = shutil.which("nvidia-smi")

@@ -44,7 +44,7 @@ TO_DO: Final = {
     "Redis": "start it, or correct PACKSHOT_REDIS_URL; the cards work without it meanwhile",
     "S3": "start it, correct PACKSHOT_S3_URL, or run 'packshot init' to make the bucket",
     "card": "correct PACKSHOT_CARD",
-    "model": "correct PACKSHOT_MODEL and what stands beside it: …_DIR, PACKSHOT_PROFILES, …_LICENCES",
+    "model": "correct PACKSHOT_MODEL, …_MODEL_DIR, …_PROFILES or …_LICENCES",
 }
 LOOK_AT_IT: Final = "see docs/operations.md"
 
