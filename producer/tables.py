@@ -136,10 +136,8 @@ def age(instant: datetime | None) -> str:
 def _show_table(screen: Console, entries: Sequence[Entry]) -> None:
     """A line per job; notes below it, all of them, where one has no room at its end."""
     table = _table(entries, with_notes=any(map(_note, entries)))
-    if (
-        screen.measure(table, options=screen.options.update_width(UNBOUNDED)).maximum
-        <= screen.width
-    ):
+    wanted = screen.measure(table, options=screen.options.update_width(UNBOUNDED))
+    if wanted.maximum <= screen.width:
         screen.print(table)
         return
     heading, *lines = screen.render_lines(_table(entries, with_notes=False), pad=False)
