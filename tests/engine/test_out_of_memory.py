@@ -17,6 +17,7 @@ from tests.engine.faulty_card import FaultyCard
 from tests.engine.variants import TINY, load
 from worker.engine.base import Interrupted, edited
 from worker.engine.diffusers import engine as engines
+from worker.engine.diffusers import host
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.pipeline import load_pipeline
 from worker.engine.diffusers.placement import Placement
@@ -92,6 +93,31 @@ def test_without_a_smaller_placement_the_first_lack_is_the_failure(
         made(engine, ask)
 
     assert card.passes == 1
+
+
+def test_a_host_without_room_for_the_weights_is_not_asked_for_it(  # noqa: PLR0913 - fixtures
+    *,
+    laddered: DiffusersEngine,
+    smaller: Placement,
+    own_pipeline: Pipeline,
+    ask: Ask,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """The kernel would kill the process, and with it all jobs in hand."""
+    needed = host.gib_of(own_pipeline, smaller)
+    memory = tmp_path / "meminfo"
+    memory.write_text(f"MemAvailable: {int(needed * 1024 * 1024) - 64} kB\n")
+    monkeypatch.setattr(host, "MEMORY", memory)
+
+    faulty = FaultyCard(own_pipeline, fails_at=(1,))
+    with faulty.plugged_in() as card, pytest.raises(OutOfResources, match="at pass 1"):
+        made(laddered, ask)
+
+    (line,) = caplog.records
+    assert card.passes == 1
+    assert smaller.value in line.__dict__["not_retried"]
 
 
 def test_steps_are_told_anew(

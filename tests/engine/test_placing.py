@@ -12,10 +12,10 @@ from diffusers import AutoencoderKLQwenImage
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from tests.engine.full_sizes import BF16, full_parts, peak_gib
+from tests.engine.full_sizes import full_parts, peak_gib
 from worker.engine.bench.session import HOST_GIB
 from worker.engine.bench.sizes import FULL
-from worker.engine.diffusers import placing
+from worker.engine.diffusers import host, placing
 from worker.engine.diffusers.exact import flatten_vae
 from worker.engine.diffusers.placement import GIB, Placement
 
@@ -60,14 +60,17 @@ def test_each_weight_is_locked_and_let_go_before_the_next(card: SimpleNamespace)
 
 def test_the_host_memory_that_is_asked_for_holds_the_locked_weights() -> None:
     """torch hands locked memory out in powers of two."""
-    sizes = [
-        BF16 * tensor.numel() for part in full_parts().values() for tensor in part.parameters()
-    ]
-    locked = sum(1 << (size - 1).bit_length() for size in sizes) / GIB
+    parts = {name: part.to(torch.bfloat16) for name, part in full_parts().items()}
+    pipeline = SimpleNamespace(components=parts)
+    locked, once = (
+        host.gib_of(pipeline, one) for one in (Placement.GROUP_OFFLOAD, Placement.MODEL_OFFLOAD)
+    )
+    largest = max(tensor.nbytes for tensor in placing.tensors_of(pipeline)) / GIB
 
     assert locked == pytest.approx(87.6, abs=0.1)
-    assert locked + max(sizes) / GIB < HOST_GIB[Placement.GROUP_OFFLOAD]
-    assert sum(sizes) / GIB < HOST_GIB[Placement.MODEL_OFFLOAD]
+    assert once == pytest.approx(52.7, abs=0.1)
+    assert locked + largest < HOST_GIB[Placement.GROUP_OFFLOAD]
+    assert once < HOST_GIB[Placement.MODEL_OFFLOAD]
 
 
 def test_only_parts_whose_forward_runs_are_streamed(card: SimpleNamespace) -> None:

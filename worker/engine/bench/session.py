@@ -12,9 +12,9 @@ from jobs.errors import BadSettings, WorkerFatal
 from worker.engine.base import Interrupted
 from worker.engine.bench.budget import Budget
 from worker.engine.bench.cases import Case, planned
-from worker.engine.bench.machine import host_gib_available
 from worker.engine.bench.measuring import Built, Setting, baseline, build, measured
 from worker.engine.bench.rows import BASELINE, Outcome, Row, compare, row_of
+from worker.engine.diffusers import host
 from worker.engine.diffusers.offer import is_installed
 from worker.engine.diffusers.placement import Placement
 from worker.engine.diffusers.placing import free_unused
@@ -118,7 +118,7 @@ class Session:
         if case.placement is Placement.RESIDENT or self._built_as == case.built_as:
             return None
         self._drop()  # what the row before had locked counts as taken, and will not be
-        needed, left = HOST_GIB[case.placement], host_gib_available()
+        needed, left = HOST_GIB[case.placement], host.gib_available()
         if left >= needed:
             return None
         return f"host memory: needs {needed:.0f} GiB, {left:.0f} are available"

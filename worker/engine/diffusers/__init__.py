@@ -8,6 +8,7 @@
     revision    what a folder of weights is called, and whether it is whole
     checks      requests that are refused before the card works
     pipeline    loading, part by part
+    host        the host's memory: what is left, and what a placement takes of it
     lora, precision, placing    what a load does to the weights, and where it puts them
     exact       levers that make the same picture in less time or memory
     compiling   compiled blocks, and that nothing is compiled under a job

@@ -17,6 +17,7 @@ from PIL import Image
 from jobs.errors import AttemptFailed, OutOfResources, Permanent, Transient, WorkerFatal
 from jobs.model import EditRequest, ServedModel
 from worker.engine.base import Ask, Edit, OnStep, edited, go_on
+from worker.engine.diffusers import host
 from worker.engine.diffusers.call import Call, Plan
 from worker.engine.diffusers.checks import Words, check_reach, check_request
 from worker.engine.diffusers.compiling import Shape, nothing_is_compiled, shapes_to_warm
@@ -231,16 +232,29 @@ class DiffusersEngine:
     def _run_or_retry(self, call: Call) -> Image.Image:
         """Once; and once more with less of the model on the card, if memory was short."""
         failure = self._tried(call)
-        if isinstance(failure, OutOfResources) and self._smaller is not None:
-            log.warning(
-                "out_of_memory",
-                extra={"why": str(failure), "retried_as": self._smaller.value},
-            )
-            with self._placed(self._smaller, call):
+        if isinstance(failure, OutOfResources) and (smaller := self._retried_as(failure)):
+            with self._placed(smaller, call):
                 failure = self._tried(call)
         if isinstance(failure, AttemptFailed):
             raise failure
         return failure
+
+    def _retried_as(self, failure: OutOfResources) -> Placement | None:
+        """A process that takes more of the host's memory than there is gets killed."""
+        if self._smaller is None:
+            return None
+        now, then = (host.gib_of(self._pipeline, one) for one in (self.placement, self._smaller))
+        left, facts = host.gib_available(), {"why": str(failure)}
+        fits = then - now <= left
+        if fits:
+            facts["retried_as"] = self._smaller.value
+        else:
+            facts["not_retried"] = (
+                f"{self._smaller.value} needs {then - now:.1f} GiB more of the host's memory,"
+                f" {left:.1f} are available"
+            )
+        log.warning("out_of_memory", extra=facts)
+        return self._smaller if fits else None
 
     @contextmanager
     def _placed(self, placement: Placement, call: Call) -> Iterator[None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import torch
@@ -122,6 +122,12 @@ def _lock(part: torch.nn.Module, tell: Callable[[], None]) -> None:
     for tensor in itertools.chain(part.parameters(), part.buffers()):
         tensor.data = tensor.data.pin_memory()
         tell()
+
+
+def tensors_of(pipeline: Any) -> Iterator[torch.Tensor]:  # noqa: ANN401
+    for part in _modules(pipeline).values():
+        yield from part.parameters()
+        yield from part.buffers()
 
 
 def _modules(pipeline: Any) -> dict[str, torch.nn.Module]:  # noqa: ANN401

@@ -1,0 +1,41 @@
+"""The host's memory: what is left of it, and what a placement takes there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from worker.engine.diffusers.placement import GIB, Placement
+from worker.engine.diffusers.placing import tensors_of
+
+MEMORY: Final = Path("/proc/meminfo")
+SHARE: Final = Path("/sys/fs/cgroup/memory.max")
+
+
+def gib_available() -> float:
+    """Of the host's memory, or of the container's share; no limit where nothing says one."""
+    left = [float("inf")]
+    if MEMORY.is_file():
+        left.append(_numbers(MEMORY)["MemAvailable:"] * 1024)
+    if SHARE.is_file() and (most := SHARE.read_text(encoding="ascii").strip()) != "max":
+        used = _numbers(SHARE.with_name("memory.stat"))
+        left.append(float(most) - used["anon"] - used["shmem"])
+    return min(left) / GIB
+
+
+def gib_of(pipeline: Any, placement: Placement) -> float:  # noqa: ANN401 - untyped library
+    """That weights take: none, once as they are, or locked: torch does so in powers of two."""
+    sizes = [tensor.nbytes for tensor in tensors_of(pipeline)]
+    match placement:
+        case Placement.RESIDENT:
+            return 0.0
+        case Placement.MODEL_OFFLOAD:
+            return sum(sizes) / GIB
+        case Placement.GROUP_OFFLOAD:
+            return sum(1 << (size - 1).bit_length() for size in sizes if size) / GIB
+
+
+def _numbers(file: Path) -> dict[str, int]:
+    """The first number of each line, by the word before it."""
+    lines = (line.split() for line in file.read_text(encoding="ascii").splitlines())
+    return {words[0]: int(words[1]) for words in lines}
