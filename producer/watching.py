@@ -140,7 +140,7 @@ def _counts(snapshot: Snapshot) -> Text:
 
 
 def _running(jobs: Sequence[Job]) -> Table:
-    table = plain_table("id", "running", "", "steps", "for", narrow="running")
+    table = plain_table("id", "running", "", "steps", "for")
     for job in jobs:
         table.add_row(
             Text(str(job.id)),
@@ -153,7 +153,7 @@ def _running(jobs: Sequence[Job]) -> Table:
 
 
 def _newest(jobs: Sequence[Job]) -> Table:
-    table = plain_table("id", "newest", "state", "age", narrow="newest")
+    table = plain_table("id", "newest", "state", "age")
     for job in jobs:
         name = Cut(printable(title(job)))
         table.add_row(Text(str(job.id)), name, state_text(job.state), Text(age(job.created_at)))

@@ -84,6 +84,18 @@ def test_a_note_without_room_stands_below_its_job_in_full(narrow: Shop) -> None:
     assert lines[2:] == [f"  permanent: {FAILURE.message}"]
 
 
+def test_a_terminal_may_be_narrower_than_a_line(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = on_terminal(shop, monkeypatch, columns=50)
+    (job,) = tiny.submitted("red", name=LONG)
+    tiny.fail_next()
+    _, line, *note = seen(tiny.run("list").stdout).splitlines()
+
+    assert line[:30] == job[:30]
+    assert note == [f"  permanent: {FAILURE.message}"]
+
+
 def test_a_suspect_picture_is_told_with_its_reason(terminal: Shop) -> None:
     (job,) = terminal.submitted("red")
     terminal.complete_next(BLACK)
