@@ -82,7 +82,7 @@ def _refuse_missing(
         for what in _missing(profile, folder, installed)
     ]
     if missing:
-        raise BadSettings(f"profiles of {row.name}: {'; '.join(missing)}")
+        raise BadSettings(f"profiles of {row.name} in {folder}: {'; '.join(missing)}")
 
 
 def _missing(profile: Profile, folder: Path, installed: Callable[[str], bool]) -> list[str]:

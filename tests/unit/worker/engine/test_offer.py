@@ -66,7 +66,7 @@ def test_one_asked_for_without_its_files_is_refused_with_all_that_is_missing(
         offered(REAL, tmp_path, ["fast", "quality-fp8"], installed=lambda _package: False)
 
     assert str(refused.value) == (
-        f"profiles of qwen-image-edit-2509: fast lacks the file lora/{FOUR_STEPS};"
+        f"profiles of qwen-image-edit-2509 in {tmp_path}: fast lacks the file lora/{FOUR_STEPS};"
         " quality-fp8 lacks the package torchao"
     )
 
