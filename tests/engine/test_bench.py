@@ -32,6 +32,7 @@ from worker.engine.bench.rows import (
 from worker.engine.bench.session import Session
 from worker.engine.bench.sizes import FULL, TINY
 from worker.engine.bench.work import forward_tflop
+from worker.engine.diffusers import host
 
 pytestmark = pytest.mark.engine
 #: Ours that a bare GPU machine lacks; the bench must not notice.
@@ -245,9 +246,9 @@ def test_an_offload_that_the_host_cannot_hold_is_not_begun(
     told: str | None,
 ) -> None:
     """It would be killed, and the rows after it with it."""
-    host = Unlocking(held, free)
-    monkeypatch.setattr(session, "host_gib_available", lambda: host.free)
-    monkeypatch.setattr(session, "free_unused", host.drop)
+    memory = Unlocking(held, free)
+    monkeypatch.setattr(host, "gib_available", lambda: memory.free)
+    monkeypatch.setattr(session, "free_unused", memory.drop)
     on_gpu = replace(setting, architecture=FULL, device="cuda")
     (case,) = planned(FULL, "cuda", only=["low-memory"])
 
