@@ -5,6 +5,8 @@ Only under the root's lock.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from envpack.node import trees
 from envpack.node.host import Host, listed
 from envpack.node.model import LAYERS, is_digest
@@ -15,19 +17,27 @@ def remove(host: Host) -> None:
 
     Weights that are not complete stay, and so do downloads: the next run goes on with them.
     """
+    undo(host)
     remove_drafts(host)
     for kind, digest in host.layers():
         if kind != "model" and not host.completion_path(kind, digest).exists():
             trees.remove(host.layer(kind, digest))
 
 
+def undo(host: Host) -> None:
+    """What an exchange had put aside stands at its place again: first of all, or it is missed."""
+    for path in _drafts(host):
+        trees.undo_half(path)
+
+
 def remove_drafts(host: Host) -> None:
-    for kind, digest in host.layers():
-        trees.undo_half(host.draft(kind, digest), host.layer(kind, digest))
-    for folder in (*LAYERS, "releases"):
-        for path in listed(host.root / folder):
-            if path.name.startswith("."):
-                trees.remove(path)
+    for path in _drafts(host):
+        trees.remove(path)
+
+
+def _drafts(host: Host) -> list[Path]:
+    folders = [host.root / name for name in (*LAYERS, "releases")]
+    return [path for one in folders for path in listed(one) if path.name.startswith(".")]
 
 
 def remove_halves(host: Host) -> None:

@@ -37,6 +37,7 @@ def prune(host: Host, *, keep: int, dry_run: bool = False) -> Pruned:
     Raises ``NotTrusted`` if a release here cannot be read.
     """
     with host.locked(), host.switching():
+        leftovers.undo(host)
         texts, unseen = _living()
         used = _Used(host, texts)
         releases = host.releases()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 _HERE = -100  # AT_FDCWD
 _EXCHANGE = 2  # RENAME_EXCHANGE
+_ASIDE = ".aside"
 
 
 @contextmanager
@@ -33,21 +34,18 @@ def put(draft: Path, place: Path) -> Iterator[None]:
 def _exchange(one: Path, other: Path) -> None:
     """Each takes the other's name, with nothing in between where the file system can."""
     if not _exchanged(os.fsencode(one), os.fsencode(other)):
-        aside = _aside(one)
+        aside = one.with_name(one.name + _ASIDE)
         remove(aside)
         other.rename(aside)
         one.rename(other)
         aside.rename(one)
 
 
-def undo_half(draft: Path, place: Path) -> None:
-    """What was killed between its renames: what stood at ``place`` stands there again."""
-    if _aside(draft).exists() and not place.exists():
-        _aside(draft).rename(place)
-
-
-def _aside(draft: Path) -> Path:
-    return draft.with_name(f"{draft.name}.aside")
+def undo_half(left: Path) -> None:
+    """What was killed between its renames: if ``left`` stood at a place, it stands there again."""
+    place = left.with_name(left.name[1 : -len(_ASIDE)])
+    if left.name.endswith(_ASIDE) and not os.path.lexists(place):
+        left.rename(place)
 
 
 def _exchanged(one: bytes, other: bytes) -> bool:

@@ -57,9 +57,9 @@ def unpack(host: Host, trusted: Trusted, digest: str, wishes: Wishes = USUAL) ->
     release, content, signature = trusted.release(digest)
     # One at a time from here on: what another run completes meanwhile is never planned for.
     with host.locked(), _usual_modes():
+        leftovers.remove(host)
         check_counter(host, release, allow_older=wishes.allow_older)
         missing = plan.made(host, trusted, release, wishes)
-        leftovers.remove(host)
         plan.check(host, trusted, missing)
         ready = [tree.first or _fetched(host, trusted, tree.archives[0]) for tree in missing.trees]
         fetched = 0

@@ -16,7 +16,7 @@ from envpack.pack.node_file import node_file
 from tests.envpack_depot import ENV, SIGNER, Content, TestDepot
 from tests.integration.envpack.killing import killed_before_each_change
 from tests.services import eventually
-from tests.unit.envpack.node.scenes import releases, trusted
+from tests.unit.envpack.node.scenes import releases, started, trusted
 
 A_WHILE = timedelta(seconds=60)  # until a process must have come so far
 #: Waits in its first check, once it was told to, until it is told to end.
@@ -60,11 +60,8 @@ def test_current_starts_whenever_its_repair_is_killed(tmp_path: Path) -> None:
         return words
 
     def check() -> None:
-        started = subprocess.run(
-            [str(host.root / "current/bin/packshot-worker")],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        assert f"PACKSHOT_RELEASE={digest}" in started.stdout
+        assert host.linked("current") == digest
+        assert f"PACKSHOT_RELEASE={digest}" in started(host, digest)
         for kind in ("env", "app"):
             left = differing(host, kind, getattr(release, kind), quick=False)
             assert set(left) <= {"lib/stray.txt", "worker/stray.txt"}
@@ -76,6 +73,33 @@ def test_current_starts_whenever_its_repair_is_killed(tmp_path: Path) -> None:
         assert differing(host, kind, getattr(release, kind), quick=False) == []
     assert [path for path in host.root.rglob("*") if path.name.startswith(".")] == []
     assert unpack(host, trusted(depot), digest, Wishes(again=True)).fresh == ()
+
+
+def test_without_an_exchange_the_next_unpack_puts_back_what_a_killed_repair_put_aside(
+    tmp_path: Path,
+) -> None:
+    depot, host = TestDepot(tmp_path / "depot"), Host(tmp_path / "root")
+    (digest,) = releases(host, depot, 1)
+    activate(host, digest)
+    env = host.release(digest).env
+    _, node, *words = command(tmp_path, "unpack", digest, "--again")
+    away: list[str] = []
+
+    def broken() -> list[str]:
+        strayed(host.layer("env", env) / "lib")
+        (host.root / "current/bin/packshot").unlink(missing_ok=True)
+        return words
+
+    def check() -> None:
+        places = (host.layer("env", env), host.release_folder(digest))
+        away.extend(place.parent.name for place in places if not place.exists())
+        unpack(host, trusted(depot), digest)
+        assert f"PACKSHOT_RELEASE={digest}" in started(host, digest)
+
+    killed_before_each_change(Path(node), broken, check, libc="old libc")
+
+    assert set(away) == {"env", "releases"}
+    assert differing(host, "env", env, quick=False) == []
 
 
 def test_a_check_that_outlives_a_killed_repair_does_not_stop_the_next(tmp_path: Path) -> None:

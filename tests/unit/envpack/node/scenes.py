@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 from envpack.node import depot as depots
@@ -59,3 +60,9 @@ def names(folder: Path) -> set[str]:
 def written(host: Host) -> list[str]:
     """Everything below the root, but for the lock."""
     return sorted(str(path.relative_to(host.root)) for path in host.root.glob("*/*"))
+
+
+def started(host: Host, release: str) -> str:
+    """What the release's worker says, which the depot's Python stands in for."""
+    program = str(host.release_folder(release) / "bin/packshot-worker")
+    return subprocess.run([program], check=True, capture_output=True, text=True).stdout

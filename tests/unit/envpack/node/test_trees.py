@@ -80,9 +80,7 @@ def test_a_place_that_was_empty_is_empty_again_if_the_new_one_fails(
 
 def test_what_a_killed_exchange_left_aside_returns(draft: Path, place: Path) -> None:
     """Killed before its second rename of three."""
-    tree(draft.with_name(".layer.aside"), "old")
-
-    trees.undo_half(draft, place)
+    trees.undo_half(tree(draft.with_name(".layer.aside"), "old"))
 
     assert content(place) == "old"
 
@@ -90,8 +88,6 @@ def test_what_a_killed_exchange_left_aside_returns(draft: Path, place: Path) -> 
 def test_what_a_later_exchange_finds_aside_is_in_nobody_s_way(draft: Path, place: Path) -> None:
     """Killed before its third: the old tree stands aside, or as the draft."""
     tree(place, "new already")
-    tree(draft.with_name(".layer.aside"), "old")
-
-    trees.undo_half(draft, place)
+    trees.undo_half(tree(draft.with_name(".layer.aside"), "old"))
     with trees.put(draft, place):
         assert content(place) == "new"

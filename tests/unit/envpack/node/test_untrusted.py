@@ -20,13 +20,14 @@ def flip(path: Path, place: int = -1) -> None:
     path.write_bytes(bytes(content))
 
 
-@pytest.mark.parametrize("where", ["archives", "releases", "manifests", "layers"])
+@pytest.mark.parametrize("where", ["archives", "releases", "manifests", "layers", "[am]*s"])
 @pytest.mark.parametrize("place", [0, 30, -2])
 def test_a_flipped_bit_is_refused_before_anything_is_written(
     host: Host, depot: TestDepot, where: str, place: int
 ) -> None:
+    """Archives and manifests are compared side by side, so both at once too."""
     release = depot.release()
-    for path in (depot.folder / where).iterdir():
+    for path in depot.folder.glob(f"{where}/*"):
         flip(path, place)
 
     with pytest.raises(EnvpackError):
