@@ -67,10 +67,13 @@ def _put(draft: Path, folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def _told(folder: Path) -> tuple[list[str], list[bytes]]:
-    """Where a release's layers are, and what its programs start."""
-    targets = [str((folder / kind).readlink()) for kind in LAYERS]
-    return targets, [(folder / "bin" / program).read_bytes() for program in PROGRAMS]
+def _told(folder: Path) -> tuple[list[str], list[bytes]] | None:
+    """Where a release's layers are, and what its programs start; nothing if a part is missing."""
+    try:
+        targets = [str((folder / kind).readlink()) for kind in LAYERS]
+        return targets, [(folder / "bin" / program).read_bytes() for program in PROGRAMS]
+    except OSError:
+        return None
 
 
 def _draft(host: Host, release: Release, content: bytes, signature: bytes) -> Path:

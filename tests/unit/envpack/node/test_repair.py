@@ -18,7 +18,7 @@ from envpack.node.integrity import differing
 from envpack.node.plan import Wishes
 from envpack.node.unpack import Unpacked, unpack
 from tests.envpack_depot import ENV, Content, TestDepot
-from tests.unit.envpack.node.scenes import releases, sized, trusted, unpacked
+from tests.unit.envpack.node.scenes import names, releases, sized, started, trusted, unpacked
 
 STRAY = "lib/stray.txt"
 
@@ -34,11 +34,6 @@ def strayed(host: Host, release: str, kind: str = "env") -> Path:
     (tree / "lib").mkdir(exist_ok=True) if kind == "app" else (tree / "lib").chmod(0o755)
     (tree / STRAY).write_text("x")
     return tree
-
-
-def started(host: Host, release: str) -> str:
-    program = str(host.release_folder(release) / "bin/packshot-worker")
-    return subprocess.run([program], check=True, capture_output=True, text=True).stdout
 
 
 def test_what_was_changed_is_made_again_when_asked(host: Host, depot: TestDepot) -> None:
@@ -153,6 +148,21 @@ def test_another_release_s_lock_keeps_what_both_name(host: Host, depot: TestDepo
 
     assert (tree / STRAY).exists()
     assert again(host, depot, first).fresh == ("env",)
+
+
+@pytest.mark.parametrize("part", ["app", "bin/packshot", "bin/packshot-worker"])
+def test_a_release_s_folder_that_lacks_a_part_is_made_whole(
+    host: Host, depot: TestDepot, part: str
+) -> None:
+    (release,) = releases(host, depot, 1)
+    folder = host.release_folder(release)
+    (folder / part).unlink()
+
+    again(host, depot, release)
+
+    assert names(folder / "bin") == {"packshot", "packshot-worker"}
+    assert (folder / "app").is_dir()
+    assert started(host, release)
 
 
 @pytest.mark.parametrize("left", ["nothing of it", "a damaged document"])
