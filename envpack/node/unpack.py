@@ -87,12 +87,18 @@ def _unpack_layer(host: Host, trusted: Trusted, layer: plan.Tree, path: Path) ->
         except NotTrusted:
             if archive.base is None or other is None:
                 raise
+            _forget(host, path)
             path = _fetched(host, trusted, other)
             continue
-        if path.parent == host.parts:
-            path.unlink()
+        _forget(host, path)
         return archive.size
     raise AssertionError("the last archive returns or raises")
+
+
+def _forget(host: Host, archive: Path) -> None:
+    """Nobody needs it any more; in a depot of this host it stays."""
+    if archive.parent == host.parts:
+        archive.unlink()
 
 
 def _write_layer(host: Host, layer: plan.Tree, archive: Archive, path: Path) -> None:

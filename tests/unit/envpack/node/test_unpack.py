@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from envpack.node.depot import depot as depot_at
 from envpack.node.errors import HostileArchive, NotTrusted, Unsuitable
 from envpack.node.host import Host
 from envpack.node.integrity import differing
 from envpack.node.model import LayerDocument
+from envpack.node.trust import Trusted
+from envpack.node.unpack import unpack
 from tests.envpack_depot import (
     APP,
     ENV,
@@ -21,7 +24,8 @@ from tests.envpack_depot import (
     members_of,
     tar_of,
 )
-from tests.unit.envpack.node.scenes import unpacked, with_files, written
+from tests.unit.envpack.node.scenes import names, trusted, unpacked, with_files, written
+from tests.unit.envpack.node.web import Weather, web_server
 
 
 def test_a_release_is_unpacked_read_only_and_knows_its_place(host: Host, depot: TestDepot) -> None:
@@ -130,8 +134,11 @@ def test_a_delta_links_what_its_base_has(host: Host, depot: TestDepot) -> None:
     assert differing(host, "env", before.env, quick=False) == []
 
 
+@pytest.mark.parametrize("far", [False, True])
 def test_a_base_that_was_changed_is_refused_unless_a_whole_archive_is_there(
-    host: Host, depot: TestDepot
+    host: Host,
+    depot: TestDepot,
+    far: bool,  # noqa: FBT001
 ) -> None:
     before = unpacked(host, depot, depot.release(1)).release
     victim = host.layer("env", before.env) / "lib/deep/er/data.txt"
@@ -146,9 +153,13 @@ def test_a_base_that_was_changed_is_refused_unless_a_whole_archive_is_there(
     small = depot.archive(tar_of(members_of(content, without=held)), base=before.env)
     whole = depot.archive(tar_of(members_of(content)))
     depot.document(LayerDocument("env", env, (small, whole)))
-    after = unpacked(host, depot, depot.release(3, env=env)).release
+    release = depot.release(3, env=env)
+    with web_server(depot.folder, Weather()) as url:
+        place = Trusted(depot_at(url), trusted(depot).keys) if far else trusted(depot)
+        after = unpack(host, place, release).release
 
     assert differing(host, "env", after.env, quick=False) == []
+    assert not far or names(host.parts) == set()
 
 
 def test_a_delta_without_its_base_is_not_used(host: Host, depot: TestDepot) -> None:
