@@ -33,6 +33,7 @@ if "torch" in names and "torch" not in failed:
     one = torch.eye(64)
     if not torch.equal(one @ one, one):
         failed["torch"] = "computes wrongly"
+print()  # whatever a module has left of a line
 print(json.dumps([sys.prefix, failed]), flush=True)
 os._exit(0)  # taking torch down again costs half as long as loading it
 """
@@ -93,7 +94,11 @@ def failed_imports(tree: Path, names: list[str], *applications: Path) -> dict[st
     ended = run(command, _SECONDS, {MARK: "1"})
     if ended.code:
         raise Unsuitable(f"{python}: does not start: {ended.last_line}")
-    prefix, failed = json.loads(ended.out.strip().splitlines()[-1])
+    try:
+        prefix, failed = json.loads(ended.out.splitlines()[-1])
+    except (IndexError, ValueError) as fault:
+        loaded = ", ".join(names) or "nothing"
+        raise Unsuitable(f"{python}: ended while it loaded {loaded}: {ended.last_line}") from fault
     if prefix != str(tree):
         raise Unsuitable(f"{python}: believes to be in {prefix}: unpack it again")
     return dict(failed)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from envpack.node.errors import Unsuitable
 from envpack.node.host import Host
+from envpack.node.selfcheck import failed_imports
 from tests.envpack_depot import ENV, Content, TestDepot
 from tests.unit.envpack.node.scenes import unpacked
 
@@ -53,3 +55,18 @@ def test_whichever_does_not_load_the_layer_is_refused(
         unpacked(host, depot, depot.release(env=env))
     assert host.completion("env", env) is None
     assert not host.layer("env", env).exists()
+
+
+def test_what_a_module_prints_is_not_taken_for_the_answer(tmp_path: Path) -> None:
+    """Python itself, with a module that ends its own line nowhere."""
+    (tmp_path / "chatty.py").write_text("print('loading', end='')\n")
+    tree = Path(sys.prefix)
+
+    assert failed_imports(tree, ["chatty", "nowhere"], tmp_path).keys() == {"nowhere"}
+
+
+def test_a_python_that_gives_no_answer_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "gone.py").write_text("import os\nos._exit(0)\n")
+
+    with pytest.raises(Unsuitable, match=r"bin/python: ended .*gone"):
+        failed_imports(Path(sys.prefix), ["gone"], tmp_path)
