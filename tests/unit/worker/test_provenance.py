@@ -77,6 +77,14 @@ def test_the_sources_own_words_are_kept_and_its_origin_is_replaced() -> None:
     assert b"digitalCapture" not in packet
 
 
+def test_the_same_job_is_labelled_in_the_same_bytes() -> None:
+    """A second attempt's file is the first one's."""
+    one = job()
+
+    assert LABELLER.packet(one, KEPT) == LABELLER.packet(one, KEPT)
+    assert LABELLER.packet(one, KEPT) != LABELLER.packet(job(), KEPT)
+
+
 def test_labelling_again_says_everything_once() -> None:
     one = job()
 
