@@ -22,6 +22,10 @@ from envpack.node.trust import Trusted
 
 ABOUT = "Verify, unpack, check and activate environments on this host."
 _FAILED = 1
+_THEN = (
+    "workers that run stay with what they started from: send the supervisor SIGHUP "
+    "(systemctl reload packshot-supervisor)"
+)
 
 
 def main() -> None:
@@ -113,12 +117,14 @@ def _canary_set(arguments: argparse.Namespace) -> Answer:
     host = _host(arguments)
     cards = [card for card in arguments.cards.split(",") if card]
     digest = host.named(arguments.release)
-    return _canary_answer(canary.set_to(host, digest, canary.known_as(cards)))
+    answer = _canary_answer(canary.set_to(host, digest, canary.known_as(cards)))
+    return answer._replace(text=f"{answer.text}\n{_THEN}")
 
 
 def _canary_clear(arguments: argparse.Namespace) -> Answer:
     before = canary.clear(_host(arguments))
-    return Answer("no canary" if before is None else "canary cleared", {"canary": None})
+    text = "no canary" if before is None else f"canary cleared\n{_THEN}"
+    return Answer(text, {"canary": None})
 
 
 def _canary_show(arguments: argparse.Namespace) -> Answer:

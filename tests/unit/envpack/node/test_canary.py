@@ -166,6 +166,25 @@ def test_one_asks_from_which_folder_a_card_starts(
         assert capsys.readouterr().out == f"{host.release_folder(release)}\n"
 
 
+def test_what_is_set_or_cleared_says_what_brings_it_onto_workers_that_run(
+    host: Host, two: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*words: str) -> str:
+        at = ["--root", str(host.root)]
+        assert commands.main("packshot-node", "", COMMANDS, ["canary", *words, *at]) == 0
+        return capsys.readouterr().out
+
+    then = "systemctl reload packshot-supervisor"
+    answer = said("set", two[1], "--cards", "cpu:0")
+    assert answer.startswith(f"cards cpu:0 start from {two[1][:12]}\n")
+    assert then in answer
+    assert then not in said("show")
+    assert said("clear").startswith("canary cleared\n")
+    assert said("clear") == "no canary\n"
+    said("set", two[1], "--cards", "cpu:0")
+    assert then in said("clear")
+
+
 def set_canary(host: Host, cards: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, object]:
     words = ["canary", "set", "current", "--cards", cards, "--root", str(host.root), "--json"]
     code = commands.main("packshot-node", "", COMMANDS, words)
