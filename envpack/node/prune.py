@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envpack.node import canary, leftovers, selfcheck, trees
-from envpack.node.errors import NotTrusted
+from envpack.node.errors import NotThere, NotTrusted
 from envpack.node.host import Host
 from envpack.node.model import LAYERS, Release, is_digest
 
@@ -34,7 +34,7 @@ class Pruned:
 def prune(host: Host, *, keep: int, dry_run: bool = False) -> Pruned:
     """All but ``keep`` releases besides those that are named or used.
 
-    Raises ``NotTrusted`` if a release here cannot be read.
+    Raises ``NotTrusted`` if a release here cannot be read, ``NotThere`` without the current one.
     """
     with host.locked(), host.switching():
         leftovers.undo(host)
@@ -84,7 +84,10 @@ def is_locked(release: Path) -> bool:
 
 
 def _check_readable(host: Host, named: Container[str | None]) -> None:
-    """The layers of a release that cannot be read would be taken for nobody's."""
+    """The layers of a release that cannot be read, or is gone, would be taken for nobody's."""
+    current = host.linked("current")
+    if current is not None and not host.release_folder(current).exists():
+        raise NotThere(f"current: release {current[:12]} is not here: unpack it, then prune")
     for name, why in host.odd().items():
         folder = host.release_folder(name)
         if name in named or (is_digest(name) and (folder / "release.json").exists()):

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from envpack.node import canary
-from envpack.node.activate import activate, roll_back
-from envpack.node.errors import NotTrusted
+from envpack.node.activate import activate, roll_back, state_of
+from envpack.node.errors import NotThere, NotTrusted
 from envpack.node.host import Host
 from envpack.node.model import LAYERS
 from envpack.node.prune import prune
@@ -186,6 +186,19 @@ def test_nothing_is_pruned_beside_a_release_that_cannot_be_read(
         prune(host, keep=0)
 
     assert len(names(host.root / "app")) == 6  # of each: the tree, its manifest and mark
+
+
+def test_nothing_is_pruned_while_what_is_current_is_not_here(host: Host, depot: TestDepot) -> None:
+    made = releases(host, depot, 2)
+    activate(host, made[1])
+    shutil.rmtree(host.release_folder(made[1]))
+
+    with pytest.raises(NotThere, match=f"current: release {made[1][:12]} is not here: unpack it"):
+        prune(host, keep=0)
+    unpacked(host, depot, made[1])
+
+    assert prune(host, keep=0).releases == (made[0],)
+    assert state_of(host, host.release(made[1])) == "ready"
 
 
 def test_what_a_killed_unpack_left_goes(host: Host, depot: TestDepot) -> None:
