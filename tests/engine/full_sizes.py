@@ -54,7 +54,7 @@ class _Made(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         result = function(*arguments, **(choices or {}))
         for one in tree_leaves(result):
             # What wraps others has a size in name only: its parts are counted.
-            if isinstance(one, torch.Tensor) and not is_traceable_wrapper_subclass(one):
+            if not is_traceable_wrapper_subclass(one) and isinstance(one, torch.Tensor):
                 self._note(one.untyped_storage())
         return result
 

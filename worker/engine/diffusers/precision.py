@@ -84,7 +84,8 @@ def is_rounded(layer: torch.nn.Module, name: str) -> bool:
 
 def bytes_of(tensor: torch.Tensor) -> int:
     """What it takes in memory: a rounded one tells the size of what it stands for."""
-    if not is_traceable_wrapper_subclass(tensor):
+    wrapped: Any = tensor
+    if not is_traceable_wrapper_subclass(wrapped):
         return tensor.nbytes
-    parts, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]  # such tensors' own
+    parts, _ = wrapped.__tensor_flatten__()
     return sum(bytes_of(getattr(tensor, name)) for name in parts)
