@@ -43,9 +43,9 @@ def _exchange(one: Path, other: Path) -> None:
 
 def undo_half(left: Path) -> None:
     """What was killed between its renames: if ``left`` stood at a place, it stands there again."""
-    place = left.with_name(left.name[1 : -len(_ASIDE)])
-    if left.name.endswith(_ASIDE) and not os.path.lexists(place):
-        left.rename(place)
+    name = left.name[1 : -len(_ASIDE)]
+    if name and left.name.endswith(_ASIDE) and not os.path.lexists(left.with_name(name)):
+        left.rename(left.with_name(name))
 
 
 def _exchanged(one: bytes, other: bytes) -> bool:

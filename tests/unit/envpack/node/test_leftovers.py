@@ -35,6 +35,17 @@ def prunes(host: Host, depot: TestDepot, release: str) -> None:  # noqa: ARG001 
     prune(host, keep=0)
 
 
+@pytest.mark.parametrize("name", [".keep", ".aside", ".nfs00c1", f".{'a' * 64}.json.draft"])
+def test_whatever_else_begins_with_a_dot_goes(host: Host, depot: TestDepot, name: str) -> None:
+    (release,) = releases(host, depot, 1)
+    for folder in ("env", "releases"):
+        (host.root / folder / name).touch()
+
+    unpacks(host, depot, release)
+
+    assert not [path for path in host.root.glob("*/.*") if path.name == name]
+
+
 @pytest.mark.parametrize("kind", ["env", "app", "releases"])
 @pytest.mark.parametrize("runs", [unpacks, unpacks_again, prunes])
 @pytest.mark.parametrize("which", [0, 1])
