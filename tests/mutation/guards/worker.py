@@ -31,4 +31,20 @@ WORKER: Final = (
         "        if False:\n",
         f"{RUNNER_TESTS}::test_the_next_job_is_kept_from_a_broken_card_and_handed_back_uncounted",
     ),
+    guard(
+        "a job without a sign of life is told to hang",
+        "worker/watchdog.py",
+        "            if silence.looks >= LOOKS:\n",
+        "            if False:\n",
+        "tests/unit/worker/test_watching.py"
+        "::test_a_job_that_is_stuck_beside_the_card_is_told_with_its_stage",
+    ),
+    guard(
+        "who asks for orders gives a sign of life",
+        "worker/held.py",
+        "        self.signs += 1\n        # A fresh one",
+        "        # A fresh one",
+        "tests/unit/worker/test_watching.py"
+        "::test_a_job_that_is_stuck_beside_the_card_is_told_with_its_stage",
+    ),
 )
