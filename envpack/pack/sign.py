@@ -91,18 +91,23 @@ class SecretKey:
             raise Unsuitable(
                 f"secret key {path}: others can read it; chmod 600 it, or make another"
             )
-        return cls.from_text(text)
+        try:
+            return cls.from_text(text)
+        except InvalidManifest as fault:
+            raise InvalidManifest(f"{path}: {fault}") from fault
 
 
 def make_key(secret_path: Path, public_path: Path) -> SecretKey:
     """A new pair, in two files.  Raises ``Unsuitable`` rather than replace a key."""
+    if secret_path == public_path:
+        raise Unsuitable(f"{secret_path}: is the public key's name too; name it with --public FILE")
     for path in (secret_path, public_path):
         if path.exists():
             raise Unsuitable(f"{path}: is there already; keys are never replaced")
+        path.parent.mkdir(parents=True, exist_ok=True)
     key_id, seed = secrets.token_bytes(8), secrets.token_bytes(32)
     public = PublicKey(key_id, _private(seed).public_key().public_bytes_raw())
     key = SecretKey(key_id=key_id, seed=seed, public=public)
-    secret_path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(secret_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(file, "w") as secret:
         secret.write(key.as_text())
