@@ -6,7 +6,9 @@ whichever layer the hosts still have.
 
 from __future__ import annotations
 
+import gzip
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -36,9 +38,10 @@ def make_delta(depot: DepotFolder, digest: str, base: str, form: Form | None = N
     for one in archives:
         if one.base == base and depot.archive_path(one).is_file():
             return one
-    whole = next((one for one in archives if one.base is None), None)
+    here = (one for one in archives if depot.archive_path(one).is_file())
+    whole = next((one for one in here if one.base is None), None)
     if whole is None:
-        raise NotThere(f"{depot.folder}: holds no whole archive of layer {digest}")
+        raise NotThere(f"{depot.folder}: holds no whole archive of layer {digest}: pack it again")
     with depot.part() as part, _members(depot.archive_path(whole), whole) as tar:
         wanted = {record.path: record for record in missing(manifest, old)}
         delta = write_archive(part.file, _chosen(tar, wanted), (), form or Form(), base)
@@ -60,19 +63,21 @@ def missing(manifest: Manifest, base: Manifest) -> list[FileRecord]:
 @contextmanager
 def _members(path: Path, archive: Archive) -> Iterator[tarfile.TarFile]:
     """As a stream; of ``tar.zst`` through zstandard, which this Python's tarfile cannot read."""
-    if archive.format == "tar.gz":
-        with tarfile.open(path, "r|gz") as tar:
-            yield tar
-        return
     import zstandard  # noqa: PLC0415 - only to pack
 
     decompressor: Any = zstandard.ZstdDecompressor()
-    with (
-        path.open("rb") as file,
-        decompressor.stream_reader(file) as stream,
-        tarfile.open(fileobj=stream, mode="r|") as tar,
-    ):
-        yield tar
+    opened = gzip.open if archive.format == "tar.gz" else decompressor.stream_reader
+    try:
+        with (
+            path.open("rb") as file,
+            opened(file) as stream,
+            tarfile.open(fileobj=stream, mode="r|") as tar,
+        ):
+            yield tar
+    except (tarfile.TarError, zstandard.ZstdError, zlib.error, EOFError, gzip.BadGzipFile) as fault:
+        raise NotTrusted(
+            f"{path}: cannot be read ({fault}): remove it and pack the layer again"
+        ) from fault
 
 
 def _chosen(
