@@ -13,12 +13,11 @@ from envpack.node import activate, canary, check, commands, fetch, plan, unpack,
 from envpack.node import prune as pruning
 from envpack.node.commands import Answer, Command
 from envpack.node.depot import depot
-from envpack.node.errors import NotThere, Unsuitable
+from envpack.node.errors import Unsuitable
 from envpack.node.host import Host
-from envpack.node.minisign import PublicKey, read_keys
 from envpack.node.model import LAYERS, checked_digest
 from envpack.node.settings import DEPOT, KEY, ROOT, settings
-from envpack.node.trust import Trusted
+from envpack.node.trust import Trusted, keys_of
 
 ABOUT = "Verify, unpack, check and activate environments on this host."
 _FAILED = 1
@@ -208,22 +207,10 @@ def _trusted(arguments: argparse.Namespace) -> Trusted:
     place = arguments.depot or settings().depot
     if not place:
         raise Unsuitable(f"no depot: give --depot PLACE or set {DEPOT}")
-    return Trusted(depot(place), _keys(arguments.key or settings().keys))
-
-
-def _keys(texts: list[str] | tuple[str, ...]) -> tuple[PublicKey, ...]:
-    """A key itself, or the file that holds it."""
-    if not texts:
+    keys = arguments.key or settings().keys
+    if not keys:
         raise Unsuitable(f"no key to trust: give --key KEY or set {KEY}")
-    return read_keys(_key_text(text) for text in texts)
-
-
-def _key_text(text: str) -> str:
-    try:
-        path = Path(text)
-        return path.read_text(encoding="utf-8") if path.is_file() else text
-    except (OSError, UnicodeDecodeError) as fault:
-        raise NotThere(f"key {text[:80]!r}: cannot be read ({fault})") from fault
+    return Trusted(depot(place), keys_of(keys))
 
 
 def _at_root(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, NamedTuple
 
-from envpack.node.errors import EnvpackError
+from envpack.node.errors import EnvpackError, NotThere
 
 _INTERRUPTED = 130  # as a shell says of SIGINT
 _NO_SPACE = 74  # EX_IOERR
@@ -49,9 +49,11 @@ def main(program: str, about: str, commands: Mapping[str, Command], argv: Sequen
         # Whoever read has seen enough; Python's own flush at exit must not complain of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as fault:
+        return _failed(program, _said(fault), NotThere.exit_code, arguments.json)
     except OSError as fault:
         advice = ": free some space and run it again" if fault.errno == errno.ENOSPC else ""
-        return _failed(program, f"{fault}{advice}", _NO_SPACE, arguments.json)
+        return _failed(program, f"{_said(fault)}{advice}", _NO_SPACE, arguments.json)
     except KeyboardInterrupt:
         return _failed(program, "interrupted; run it again to go on", _INTERRUPTED, arguments.json)
     return answer.exit_code
@@ -78,6 +80,10 @@ def _parser(program: str, about: str, commands: Mapping[str, Command]) -> argpar
 
 def _say(answer: Any, *, as_json: bool) -> None:  # noqa: ANN401 - any JSON
     print(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else answer, flush=True)
+
+
+def _said(fault: OSError) -> str:
+    return f"{fault.filename}: {fault.strerror}" if fault.filename else str(fault)
 
 
 def _failed(program: str, message: str, exit_code: int, as_json: bool) -> int:  # noqa: FBT001

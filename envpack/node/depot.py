@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from envpack.node import s3
 from envpack.node.errors import NotThere, NotTrusted, Unreachable, Unsuitable
-from envpack.node.settings import BucketServer, bucket_server
+from envpack.node.settings import BucketServer, bucket_server, split_url
 
 TIMEOUT = 60.0  #: seconds without a byte until a server counts as gone
 _BUCKET = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+)(/(?P<prefix>\S*))?")
@@ -61,8 +61,10 @@ def depot(text: str) -> Depot:
     if bucket:
         prefix = (bucket["prefix"] or "").strip("/")
         return Bucket(bucket_server(), bucket["bucket"], prefix)
-    parts = urlsplit(text)
-    if parts.scheme in {"http", "https"} and parts.netloc:
+    parts = split_url("depot", text)
+    if parts.username or parts.password:
+        raise Unsuitable("depot: a user and a password in its URL: only a query goes with requests")
+    if parts.scheme in {"http", "https"} and parts.hostname:
         return Web(text)
     if parts.scheme == "file":
         return Folder(Path(urllib.request.url2pathname(parts.path)))

@@ -6,7 +6,6 @@ What is not marked complete does not exist: a run that died leaves nothing that 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -22,7 +21,7 @@ from envpack.node.errors import (
     Unreachable,
     Unsuitable,
 )
-from envpack.node.model import LAYERS, Manifest, Release, checked_digest, is_digest, spelt
+from envpack.node.model import LAYERS, Manifest, Release, checked_digest, is_digest, parsed, spelt
 
 _UNMOVABLE = "an environment cannot be moved: packshot-env unpack --again"
 #: Where ``previous`` pointed, for as long as a switch takes.
@@ -284,8 +283,7 @@ def listed(folder: Path) -> list[Path]:
 
 def _json(path: Path) -> Any:  # noqa: ANN401 - any JSON
     try:
-        return json.loads(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
-    except ValueError as fault:
-        raise InvalidManifest(f"{path}: no JSON ({fault})") from fault
+    return parsed(str(path), content)

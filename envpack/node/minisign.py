@@ -96,11 +96,6 @@ def key_name(key_id: bytes) -> str:
     return f"{int.from_bytes(key_id, 'little'):016X}"
 
 
-def read_keys(texts: Iterable[str]) -> tuple[PublicKey, ...]:
-    """Raises ``InvalidManifest`` for a text that is no key."""
-    return tuple(PublicKey.from_text(text) for text in texts)
-
-
 def _decoded(what: str, line: str, size: int) -> bytes:
     try:
         raw = base64.b64decode(line, validate=True)

@@ -32,6 +32,14 @@ def spelt(value: Any) -> bytes:  # noqa: ANN401 - any JSON
     return text.encode()
 
 
+def parsed(what: str, content: bytes) -> Any:  # noqa: ANN401 - any JSON
+    """A document that anybody may have written.  Raises ``InvalidManifest`` naming it."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as fault:
+        raise InvalidManifest(f"{what}: not JSON ({fault})") from fault
+
+
 def is_digest(text: str) -> bool:
     """Whether it is spelt like a sha256."""
     return _DIGEST.fullmatch(text) is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from envpack.node.errors import Unsuitable
 
@@ -47,8 +47,9 @@ def settings() -> Settings:
 def bucket_server(env: Mapping[str, str] | None = None) -> BucketServer:
     """Raises ``Unsuitable``; never shows what the setting holds."""
     env = os.environ if env is None else env  # noqa: TID251 - this is the settings module
-    parts = urlsplit(env.get(DEPOT_S3_URL, ""))
-    if parts.scheme not in {"http", "https"} or not (parts.username and parts.password):
+    parts = split_url(DEPOT_S3_URL, env.get(DEPOT_S3_URL, ""))
+    is_web = parts.scheme in {"http", "https"} and parts.hostname
+    if not (is_web and parts.username and parts.password):
         raise Unsuitable(f"{DEPOT_S3_URL}: not set to https://ACCESS:SECRET@HOST[:PORT]")
     return BucketServer(
         url=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
@@ -56,6 +57,16 @@ def bucket_server(env: Mapping[str, str] | None = None) -> BucketServer:
         secret=unquote(parts.password),
         region=env.get(DEPOT_S3_REGION, "us-east-1"),
     )
+
+
+def split_url(what: str, text: str) -> SplitResult:
+    """Raises ``Unsuitable``; never shows what it holds, which may be a secret."""
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - a property that raises
+    except ValueError:
+        raise Unsuitable(f"{what}: no URL: its host or its port cannot be read") from None
+    return parts
 
 
 def clean_environment() -> dict[str, str]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from envpack.node import depot as depots
 from envpack.node import minisign
 from envpack.node.depot import Depot
-from envpack.node.errors import InvalidManifest, NotTrusted
+from envpack.node.errors import InvalidManifest, NotThere, NotTrusted
 from envpack.node.host import Host
 from envpack.node.minisign import PublicKey, Signature
-from envpack.node.model import LayerDocument, Manifest, Release, checked_digest, spelt
+from envpack.node.model import LayerDocument, Manifest, Release, checked_digest, parsed, spelt
 
 _MAX_DOCUMENT = 1 << 20  # bytes; a release is 500, a layer with a hundred deltas 20,000
 _MAX_MANIFEST = 1 << 28  # bytes; 35,500 files make 5,000,000
@@ -32,7 +32,7 @@ class Trusted:
         name = f"releases/{checked_digest('release', digest)}.json"
         content, signature = self._signed(name)
         _check_digest(name, content, digest)
-        release = Release.from_json(_parsed(name, content))
+        release = Release.from_json(parsed(name, content))
         _check_spelling(name, content, release.as_json())
         return release, content, signature
 
@@ -40,7 +40,7 @@ class Trusted:
         """Raises ``NotTrusted``."""
         name = f"layers/{digest}.json"
         content, _ = self._signed(name)
-        document = LayerDocument.from_json(_parsed(name, content))
+        document = LayerDocument.from_json(parsed(name, content))
         if (document.layer, document.digest) != (kind, digest):
             raise NotTrusted(f"{name}: signed, but for {document.layer} layer {document.digest}")
         return document
@@ -50,7 +50,7 @@ class Trusted:
         name = f"manifests/{digest}.json"
         content = depots.read(self.depot, name, _MAX_MANIFEST)
         _check_digest(name, content, digest)
-        manifest = Manifest.from_json(_parsed(name, content))
+        manifest = Manifest.from_json(parsed(name, content))
         _check_spelling(name, content, manifest.as_json())
         if manifest.layer != kind:
             raise NotTrusted(f"{name}: a manifest of layer {manifest.layer}, not {kind}")
@@ -65,6 +65,23 @@ class Trusted:
             raise NotTrusted(f"{name}.minisig: no signature ({fault})") from fault
         minisign.verify(name, content, signature, self.keys)
         return content, raw
+
+
+def keys_of(texts: Iterable[str]) -> tuple[PublicKey, ...]:
+    """Each a key itself or the file that holds one.  Raises ``NotThere``, ``InvalidManifest``."""
+    return tuple(_key(text) for text in texts)
+
+
+def _key(text: str) -> PublicKey:
+    try:
+        path = Path(text)
+        return PublicKey.from_text(path.read_text(encoding="utf-8") if path.is_file() else text)
+    except (OSError, UnicodeDecodeError) as fault:
+        raise NotThere(f"key {text[:80]!r}: cannot be read ({fault})") from fault
+    except InvalidManifest as fault:
+        raise InvalidManifest(
+            f"key {text[:80]!r}: neither a public key nor a file of one ({fault})"
+        ) from fault
 
 
 def check_counter(host: Host, release: Release, *, allow_older: bool) -> None:
@@ -97,10 +114,3 @@ def _check_digest(name: str, content: bytes, digest: str) -> None:
 def _check_spelling(name: str, content: bytes, value: dict[str, Any]) -> None:
     if spelt(value) != content:
         raise InvalidManifest(f"{name}: says more than this packshot-env can read; use a newer one")
-
-
-def _parsed(name: str, content: bytes) -> Any:  # noqa: ANN401 - any JSON
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as fault:
-        raise InvalidManifest(f"{name}: no JSON ({fault})") from fault

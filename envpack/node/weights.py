@@ -15,7 +15,7 @@ from pathlib import Path
 from envpack.node import fetch, suitable
 from envpack.node.errors import NotTrusted, Unsuitable
 from envpack.node.host import Completion, Host, write
-from envpack.node.model import FileRecord, Manifest
+from envpack.node.model import FileRecord, Manifest, is_digest
 from envpack.node.trust import Trusted
 
 SUMS = "SHA256SUMS"  #: as ``sha256sum`` writes it; a worker refuses files that differ from it
@@ -138,13 +138,15 @@ def differences_from_sums(folder: Path) -> list[str]:
     if not sums.is_file():
         raise Unsuitable(f"{folder}: has no {SUMS} to compare with")
     found = []
-    for line in sums.read_text(encoding="utf-8").splitlines():
+    for line in sums.read_text(encoding="utf-8", errors="replace").splitlines():
         digest, _, name = line.partition(" ")
-        path = folder / name.lstrip(" *")
-        if not path.is_file():
-            found.append(f"{name.lstrip(' *')}: is missing")
-        elif fetch.sha256_of(path) != digest:
-            found.append(f"{path.name}: differs")
+        name = name.lstrip(" *")
+        if not (name and is_digest(digest)):
+            found.append(f"{SUMS}: {line[:80]!r}: not as sha256sum writes it")
+        elif not (folder / name).is_file():
+            found.append(f"{name}: is missing")
+        elif fetch.sha256_of(folder / name) != digest:
+            found.append(f"{name}: differs")
     return found
 
 

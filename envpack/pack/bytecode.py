@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from envpack.node.model import parsed
 from envpack.pack import bytecode_worker
 from envpack.pack.process import run
 from envpack.pack.sources import Slice, Source
@@ -68,7 +69,8 @@ def _compile(
     script = Path(bytecode_worker.__file__)
     done = run([interpreter, "-I", "-S", "-B", script, target], stdin="\n".join(lines))
     offset, made = 0, []
-    for module, path, size in zip(share, paths, json.loads(done.stdout), strict=True):
+    sizes = parsed(f"{interpreter}: its answer", done.stdout.encode())
+    for module, path, size in zip(share, paths, sizes, strict=True):
         code = Source(path=path, content=Slice(target, offset, size)) if size else None
         made.append((module, code))
         offset += size

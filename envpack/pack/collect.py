@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from envpack.node.model import LinkRecord, Prefix
 from envpack.pack.errors import NotPackable, named
+from envpack.pack.inventory import conda_record
 from envpack.pack.sources import Source
 
 #: A shorter prefix would be found in text that means something else.
@@ -61,8 +62,8 @@ def collect(prefix: Path) -> Collected:
     """
     prefix = prefix.resolve()
     _check_prefix(prefix)
-    listed = _listed(prefix)
     packages = tuple(_packages(prefix))
+    listed = _listed(prefix)
     _check_unchanged(prefix, packages)
     promised = dict(_promised(packages))
     files, links, odd = [], [], []
@@ -100,11 +101,16 @@ def _listed(prefix: Path) -> Iterable[Any]:
     except CondaPackException as fault:
         lines = (line.strip() for line in str(fault).splitlines())
         raise NotPackable(f"{prefix}: {' '.join(line for line in lines if line)}") from fault
+    except (KeyError, TypeError, ValueError) as fault:
+        raise NotPackable(
+            f"{prefix}/conda-meta: tells less of its packages than conda does ({fault!r:.120}):"
+            " build the environment again"
+        ) from fault
 
 
 def _packages(prefix: Path) -> Iterator[dict[str, Any]]:
     for document in sorted((prefix / "conda-meta").glob("*.json")):
-        yield json.loads(document.read_text("utf-8"))
+        yield conda_record(document)
 
 
 def _promised(packages: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,6 @@ See docs/envpack.md for the names.  A file is written beside, synced, and rename
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -15,8 +14,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from envpack.node.errors import InvalidManifest, NotThere, NotTrusted
-from envpack.node.model import Archive, LayerDocument, Manifest, Release, checked_digest, spelt
+from envpack.node.errors import NotThere, NotTrusted
+from envpack.node.model import (
+    Archive,
+    LayerDocument,
+    Manifest,
+    Release,
+    checked_digest,
+    parsed,
+    spelt,
+)
 
 
 class Part:
@@ -86,14 +93,14 @@ class DepotFolder:
         data = self.read(f"manifests/{checked_digest('manifest', digest)}.json")
         if sha256(data).hexdigest() != digest:
             raise NotTrusted(f"{self.folder}/manifests/{digest}.json: holds something else")
-        return Manifest.from_json(self._json(f"manifests/{digest}.json", data))
+        return Manifest.from_json(parsed(f"{self.folder}/manifests/{digest}.json", data))
 
     def document(self, digest: str) -> LayerDocument | None:
         """Of a layer; ``None``: not packed yet."""
         name = f"layers/{digest}.json"
         if not self.has(name):
             return None
-        return LayerDocument.from_json(self._json(name, self.read(name)))
+        return LayerDocument.from_json(self._json(name))
 
     def add_archives(self, kind: str, digest: str, *archives: Archive) -> str:
         """Names them in the layer's document; the document's name in the depot."""
@@ -110,9 +117,7 @@ class DepotFolder:
     def releases(self) -> list[Release]:
         """By counter."""
         names = sorted(path.name for path in (self.folder / "releases").glob("*.json"))
-        found = [
-            Release.from_json(self._json(name, self.read(f"releases/{name}"))) for name in names
-        ]
+        found = [Release.from_json(self._json(f"releases/{name}")) for name in names]
         return sorted(found, key=lambda release: release.counter)
 
     @contextmanager
@@ -133,8 +138,5 @@ class DepotFolder:
                 with suppress(FileNotFoundError):
                     path.unlink()
 
-    def _json(self, name: str, data: bytes) -> Any:  # noqa: ANN401 - any JSON
-        try:
-            return json.loads(data)
-        except ValueError as fault:
-            raise InvalidManifest(f"{self.folder}/{name}: no JSON ({fault})") from fault
+    def _json(self, name: str) -> Any:  # noqa: ANN401 - any JSON
+        return parsed(f"{self.folder}/{name}", self.read(name))

@@ -31,7 +31,7 @@ def destination(text: str) -> Destination:
         return Bucket(bucket_server(), match["bucket"], (match["prefix"] or "").strip("/"))
     if match := _HOST.fullmatch(text):
         return Host(match["host"], match["folder"])
-    if ":" in text.partition("/")[0]:
+    if not text or ":" in text.partition("/")[0]:
         raise Unsuitable(
             f"not a destination: {text!r}: HOST:/FOLDER, s3://BUCKET/PREFIX or a folder"
         )

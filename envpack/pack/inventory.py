@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +12,11 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from envpack.node.errors import InvalidManifest, NotThere
+from envpack.node.model import parsed
 
 #: In the prefix: spec, lock and builder, for whoever packs it or asks where it came from.
 RECORD: Final = "etc/packshot/environment.json"
+_NOTED: Final = ("spec", "lock")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,13 +60,16 @@ def packages(prefix: Path) -> tuple[Package, ...]:
 
 def conda_records(prefix: Path) -> list[dict[str, Any]]:
     """What conda notes of each package, by name."""
-    try:
-        records = [
-            json.loads(one.read_text("utf-8")) for one in (prefix / "conda-meta").glob("*.json")
-        ]
-    except ValueError as fault:
-        raise InvalidManifest(f"{prefix}/conda-meta: not JSON: {fault}") from fault
+    records = [conda_record(one) for one in (prefix / "conda-meta").glob("*.json")]
     return sorted(records, key=lambda one: str(one["name"]))
+
+
+def conda_record(path: Path) -> dict[str, Any]:
+    """One document of ``conda-meta``.  Raises ``InvalidManifest``."""
+    record = parsed(str(path), path.read_bytes())
+    if not isinstance(record, dict) or not {"name", "version"} <= record.keys():
+        raise InvalidManifest(f"{path}: names no package: build the environment again")
+    return record
 
 
 def distributions(prefix: Path) -> list[Path]:
@@ -84,14 +88,13 @@ def metadata(distribution: Path) -> Message:
 def environment_of(prefix: Path) -> dict[str, Any]:
     """What ``build`` noted: ``spec``, ``lock``, ``builder``; empty for one that others built."""
     try:
-        found = json.loads((prefix / RECORD).read_text("utf-8"))
-    except FileNotFoundError:
+        content = (prefix / RECORD).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    except ValueError as fault:
-        raise InvalidManifest(f"{prefix / RECORD}: not JSON: {fault}") from fault
-    if not isinstance(found, dict):
-        raise InvalidManifest(f"{prefix / RECORD}: not what build writes")
-    return found
+    found = parsed(str(prefix / RECORD), content)
+    if isinstance(found, dict) and all(isinstance(found.get(one, {}), dict) for one in _NOTED):
+        return found
+    raise InvalidManifest(f"{prefix / RECORD}: not what build writes")
 
 
 def canonical(name: str) -> str:

@@ -283,7 +283,7 @@ def _figures(report: Any) -> list[Figures]:  # noqa: ANN401 - any JSON
         if report["by"] != "release":
             raise InvalidManifest(f"report: by {report['by']!r:.40}, not by release")
         return [_one(row) for row in report["releases"] if row["release"]]
-    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as fault:
         raise InvalidManifest(f"report: cannot be read ({fault!r:.120})") from fault
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from envpack.node.errors import InvalidManifest, NotThere
-from envpack.node.model import checked_digest
+from envpack.node.model import checked_digest, parsed
 from envpack.pack.spec import Spec
 
 _ENDINGS: Final = (".conda", ".tar.bz2")
@@ -116,7 +116,7 @@ class Lock:
                 conda=tuple(CondaPackage(**one) for one in value["conda"]),
                 wheels=tuple(Wheel(**one) for one in value["wheels"]),
             )
-        except (KeyError, TypeError, AttributeError) as fault:
+        except (KeyError, TypeError, ValueError, AttributeError) as fault:
             raise InvalidManifest(f"lock: cannot be read ({fault!r:.120})") from fault
 
 
@@ -133,11 +133,10 @@ def write(path: Path, lock: Lock) -> None:
 def read(path: Path, spec: Spec) -> Lock:
     """Raises ``NotThere``; ``InvalidManifest`` also for a lock of another spec."""
     try:
-        lock = Lock.from_json(json.loads(path.read_text("utf-8")))
+        content = path.read_bytes()
     except FileNotFoundError as fault:
         raise NotThere(f"{path}: no such lock; 'packshot-env build --lock' makes it") from fault
-    except (ValueError, UnicodeDecodeError) as fault:
-        raise InvalidManifest(f"{path}: not JSON: {fault}") from fault
+    lock = Lock.from_json(parsed(str(path), content))
     if lock.spec != spec.digest:
         raise InvalidManifest(
             f"{path}: of another spec: it was changed since; 'packshot-env build --lock' solves it"

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any, Final
 
 from envpack.node.commands import Answer, Command
-from envpack.node.model import FORMATS, LAYERS
+from envpack.node.model import FORMATS, LAYERS, checked_digest
 from envpack.pack.archive import Form
 from envpack.pack.delta import make_delta
 from envpack.pack.depot import DepotFolder
@@ -148,7 +148,8 @@ def _add_sign(parser: argparse.ArgumentParser) -> None:
 
 def _sign(arguments: argparse.Namespace) -> Answer:
     depot, key = DepotFolder(arguments.depot), SecretKey.read(arguments.key)
-    signed = [sign_document(depot, f"layers/{one}.json", key) for one in arguments.layers]
+    digests = [checked_digest("layer", one) for one in arguments.layers]
+    signed = [sign_document(depot, f"layers/{one}.json", key) for one in digests]
     text = f"{sum(signed)} signed with key {key.public.name}, {len(signed) - sum(signed)} were"
     return Answer(text, {"key": key.public.name, "signed": sum(signed)})
 

@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Final
 
+from envpack.node.model import checked_path
 from envpack.pack.errors import NotPackable
 from envpack.pack.process import run
 from envpack.pack.requirements import required
@@ -62,13 +63,18 @@ def commit_of(project: Path) -> str:
 
 
 def unpacked_wheel(wheel: Path, tree: Path) -> list[Source]:
-    """Its files, in the layout of ``site-packages``.  Raises ``NotPackable``."""
+    """Its files, in the layout of ``site-packages``.
+
+    Raises ``NotPackable``, ``InvalidManifest`` for a name that leads out of it.
+    """
     try:
         with zipfile.ZipFile(wheel) as zipped:
             members = [one for one in zipped.infolist() if not one.is_dir()]
             zipped.extractall(tree, members)  # noqa: S202 - zipfile keeps names inside
     except (OSError, zipfile.BadZipFile) as fault:
         raise NotPackable(f"{wheel}: cannot be read as a wheel ({fault})") from fault
+    for one in members:
+        checked_path(wheel.name, one.filename)
     odd = [one.filename for one in members if ".data/" in one.filename]
     if odd:
         raise NotPackable(f"{wheel}: {odd[0]}: belongs elsewhere than among the modules")

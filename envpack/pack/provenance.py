@@ -7,13 +7,12 @@ https://github.com/secure-systems-lab/dsse/blob/master/protocol.md
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from envpack.node.errors import InvalidManifest, NotTrusted
-from envpack.node.model import checked_digest, spelt
+from envpack.node.model import checked_digest, parsed, spelt
 from envpack.pack.inventory import conda_purl, pypi_purl
 from envpack.pack.lock import CondaPackage, Lock, Wheel
 
@@ -108,7 +107,7 @@ def opened(envelope: Any, *, verify: Verify) -> dict[str, Any]:  # noqa: ANN401 
         raise InvalidManifest(f"provenance: payload of type {kind!r:.80}, not {PAYLOAD}")
     if not any(verify(_encoded(payload), one) for one in signatures):
         raise NotTrusted("provenance: no signature of the key that is trusted here")
-    found = json.loads(payload)
+    found = parsed("provenance", payload)
     if not isinstance(found, dict) or found.get("_type") != STATEMENT:
         raise InvalidManifest(f"provenance: not an in-toto statement of {STATEMENT}")
     return found

@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from envpack.node.errors import NotThere
 from envpack.pack.inventory import canonical, conda_records, distributions, metadata
 from envpack.pack.process import last_words, run
 
@@ -105,9 +106,11 @@ class Report:
 
 def scan(prefix: Path, service: Service, *, accept: Collection[str] = ()) -> Report:
     """Every Python package of the prefix, whoever brought it.  Never raises for a service that
-    is away: then the outcome is ``not-audited``.
+    is away: then the outcome is ``not-audited``.  Raises ``NotThere`` for what is no environment.
     """
     versions = _versions(prefix)
+    if not versions and not conda_records(prefix):
+        raise NotThere(f"{prefix}: holds no package: not an environment")
     asked_at = datetime.now(UTC).isoformat(timespec="seconds")
     found, why = _audit(versions, service)
     if not why:

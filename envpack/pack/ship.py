@@ -6,15 +6,14 @@ signature, releases last.  A run that was cut off is simply run again: only what
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-from envpack.node.errors import InvalidManifest, NotThere
-from envpack.node.model import LAYERS, LayerDocument, Manifest, Release
+from envpack.node.errors import NotThere
+from envpack.node.model import LAYERS, LayerDocument, Manifest, Release, parsed
 
 #: In this order.  A signature goes before its document: alone it is good for nothing.
 STAGES: Final = (
@@ -140,11 +139,10 @@ def _of_layer(depot: Path, layer: str, digest: str) -> Iterator[str]:
 
 def _read(depot: Path, path: str, made: Callable[[Any], _Document]) -> _Document:
     try:
-        return made(json.loads((depot / path).read_text("utf-8")))
+        content = (depot / path).read_bytes()
     except FileNotFoundError as fault:
         raise NotThere(f"{depot}: no {path}") from fault
-    except ValueError as fault:
-        raise InvalidManifest(f"{depot / path}: not JSON: {fault}") from fault
+    return made(parsed(str(depot / path), content))
 
 
 def _stages(paths: Sequence[str]) -> Iterator[list[str]]:

@@ -13,8 +13,8 @@ from typing import Any, Final
 from envpack.node.commands import Answer, Command
 from envpack.node.ed25519 import is_valid
 from envpack.node.errors import InvalidManifest, NotThere, NotTrusted
-from envpack.node.minisign import read_keys
-from envpack.node.model import checked_digest, spelt
+from envpack.node.model import checked_digest, parsed, spelt
+from envpack.node.trust import keys_of
 from envpack.pack import build, judge, lock, provenance, scan, spec
 from envpack.pack.build import Sources
 from envpack.pack.builders import BUILDERS, present
@@ -130,8 +130,8 @@ def _provenance(arguments: argparse.Namespace) -> Answer:
     if not record:
         raise NotThere(f"{arguments.prefix}: not built by packshot-env: its origin is not known")
     said = provenance.statement(
-        Lock.from_json(record["lock"]),
-        record["spec"],
+        Lock.from_json(record.get("lock")),
+        record.get("spec", {}),
         _subjects(arguments.depot, layer),
         provenance.Origin(
             builder=arguments.builder_id,
@@ -154,10 +154,9 @@ def _add_origin(parser: argparse.ArgumentParser) -> None:
 def _origin(arguments: argparse.Namespace) -> Answer:
     layer = checked_digest("layer", arguments.layer)
     path = f"reports/{layer}/provenance.intoto.json"
-    texts = (Path(one).read_text("utf-8") if Path(one).is_file() else one for one in arguments.key)
-    keys = read_keys(texts)
+    keys = keys_of(arguments.key)
     said = provenance.opened(
-        _parsed(path, DepotFolder(arguments.depot).read(path).decode("utf-8", errors="replace")),
+        parsed(path, DepotFolder(arguments.depot).read(path)),
         verify=lambda message, one: any(is_valid(key.key, message, one) for key in keys),
     )
     if {"name": f"manifests/{layer}.json", "digest": {"sha256": layer}} not in said["subject"]:
@@ -256,17 +255,12 @@ def _judge(arguments: argparse.Namespace) -> Answer:
 
 
 def _read(name: str) -> Any:  # noqa: ANN401 - any JSON
+    if name == "-":
+        return parsed("standard input", sys.stdin.buffer.read())
     try:
-        return _parsed(name, sys.stdin.read() if name == "-" else Path(name).read_text("utf-8"))
+        return parsed(name, Path(name).read_bytes())
     except FileNotFoundError as fault:
         raise NotThere(f"{name}: no such report") from fault
-
-
-def _parsed(name: str, text: str) -> Any:  # noqa: ANN401 - any JSON
-    try:
-        return json.loads(text)
-    except ValueError as fault:
-        raise InvalidManifest(f"{name}: not JSON: {fault}") from fault
 
 
 COMMANDS: Final[Mapping[str, Command]] = {

@@ -130,7 +130,7 @@ def test_a_judgement_is_an_exit_code(
     run: Run, monkeypatch: pytest.MonkeyPatch, canary: dict[str, int], code: int
 ) -> None:
     text = json.dumps(report(figures(**canary)))  # type: ignore[arg-type]
-    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
 
     assert run("judge", "-", "--canary", NEW)[0] == code
 

@@ -1,0 +1,188 @@
+"""Whatever a person mistypes or a disk has damaged: one line that says which, and its exit code."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from envpack.cli import COMMANDS
+from envpack.node import commands
+from envpack.node.weights import differences_from_sums
+from tests.envpack_depot import APP, ENV, TestDepot, members_of, tar_of
+
+DIGEST = "a" * 64
+NO_TEXT = b"\xff\xfe\x00\x01"
+DEEP = b"[" * 200_000  # deeper than any reader recurses
+SECRET = "hunter2"
+
+Run = Callable[..., "tuple[int, str]"]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def ran(*words: str | Path) -> tuple[int, str]:
+        code = commands.main("packshot-env", "", COMMANDS, list(map(str, words)))
+        return code, capsys.readouterr().err
+
+    return ran
+
+
+def one_line(ended: tuple[int, str], code: int, *said: str) -> None:
+    assert ended[0] == code
+    assert ended[1].count("\n") == 1
+    for text in said:
+        assert text in ended[1]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the commands, with what else they are given."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "env/conda-meta").mkdir(parents=True)
+    (tmp_path / "env/conda-meta/history").touch()
+    (tmp_path / "key.pub").write_text(TestDepot(tmp_path / "other").signer.public)
+    return tmp_path
+
+
+@pytest.mark.parametrize("content", [NO_TEXT, DEEP, b"", b"{", b"[]", b"null"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("report.json", ["judge", "report.json", "--canary", "b"]),
+        ("lock.json", ["build", "--prefix", "/nowhere/env", "--lock-file", "lock.json"]),
+        ("env/conda-meta/python.json", ["sbom", "env", "--layer", DIGEST]),
+        ("env/conda-meta/python.json", ["pack", "env", "--depot", "depot"]),
+        ("depot/releases/r.json", ["ship", "depot", "there", "--release", "r"]),
+        (
+            f"depot/reports/{DIGEST}/provenance.intoto.json",
+            ["origin", DIGEST, "--depot", "depot", "--key", "key.pub"],
+        ),
+    ],
+)
+def test_a_document_that_is_none_is_refused(
+    run: Run, here: Path, name: str, words: Sequence[str], content: bytes
+) -> None:
+    (here / name).parent.mkdir(parents=True, exist_ok=True)
+    (here / name).write_bytes(content)
+
+    one_line(run(*words), 65)
+
+
+def test_a_key_that_is_none_is_named(run: Run, tmp_path: Path) -> None:
+    depot, none = TestDepot(tmp_path / "depot"), tmp_path / "none"
+    none.write_text("no key\n")
+    none.chmod(0o600)
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(NO_TEXT)
+    asked = ["verify", depot.release(), "--depot", depot.folder, "--key"]
+
+    one_line(run(*asked, none), 65, str(none))
+    one_line(run(*asked, tmp_path / "missing.pub"), 65, "missing.pub", "file")
+    one_line(run(*asked, garbage), 66, str(garbage))
+    one_line(run("sign", DIGEST, "--depot", depot.folder, "--key", none), 65, str(none))
+
+
+def test_a_secret_key_is_never_written_over_by_its_public_one(run: Run, tmp_path: Path) -> None:
+    one_line(run("keygen", tmp_path / "release.pub"), 69, "--public")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_secret_key_is_left_without_its_public_one(run: Run, tmp_path: Path) -> None:
+    assert run("keygen", tmp_path / "key", "--public", tmp_path / "far/key.pub")[0] == 0
+    one_line(run("keygen", tmp_path / "second", "--public", "/proc/no/key.pub"), 66, "/proc/no")
+
+    assert (tmp_path / "far/key.pub").exists()
+    assert not (tmp_path / "second").exists()
+
+
+@pytest.mark.parametrize(
+    "place", ["http://[::1", "https://host:port/", f"https://me:{SECRET}@host/depot", "http://"]
+)
+def test_a_depot_that_is_no_address_is_refused_without_its_secret(
+    run: Run, tmp_path: Path, place: str
+) -> None:
+    key = TestDepot(tmp_path).signer.public
+    ended = run("verify", DIGEST, "--depot", place, "--key", key)
+
+    one_line(ended, 69, "depot")
+    assert SECRET not in ended[1]
+
+
+@pytest.mark.parametrize(
+    "url", [f"http://me:{SECRET}@[::1", f"https://me:{SECRET}@host:{SECRET}", "https://a:b@", ""]
+)
+def test_a_bucket_s_server_that_is_no_address_is_refused_without_its_secret(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("PACKSHOT_DEPOT_S3_URL", url)
+    ended = run("ship", tmp_path, "s3://bucket/prefix")
+
+    one_line(ended, 69, "PACKSHOT_DEPOT_S3_URL")
+    assert SECRET not in ended[1]
+
+
+def test_nothing_is_shipped_to_a_destination_that_was_not_given(run: Run, here: Path) -> None:
+    depot = TestDepot(here / "depot")
+    depot.release()
+    before = set(here.iterdir())
+
+    one_line(run("ship", depot.folder, ""), 69, "HOST:/FOLDER")
+    assert set(here.iterdir()) == before
+
+
+def test_only_a_layer_s_document_is_signed_as_one(run: Run, tmp_path: Path) -> None:
+    depot, key = TestDepot(tmp_path / "depot"), tmp_path / "key"
+    run("keygen", key)
+
+    words = ("sign", f"../releases/{depot.release()}", "--depot", depot.folder, "--key", key)
+    one_line(run(*words), 65, "layer")
+
+
+@pytest.mark.parametrize("form", ["tar.gz", "tar.zst"])
+def test_no_delta_is_made_of_an_archive_that_is_damaged_or_gone(
+    run: Run, tmp_path: Path, form: str
+) -> None:
+    depot = TestDepot(tmp_path)
+    archive = depot.archive(tar_of(members_of(ENV)), form)
+    base, digest = depot.layer("env", APP), depot.layer("env", ENV, [archive])
+    path, asked = tmp_path / "archives" / archive.name, ("--base", base, "--depot", tmp_path)
+    whole = path.read_bytes()
+
+    for damaged in (whole[: len(whole) // 2], NO_TEXT, b""):
+        path.write_bytes(damaged)
+        one_line(run("delta", digest, *asked), 77, archive.name, "pack")
+    path.unlink()
+    one_line(run("delta", digest, *asked), 66, digest)
+
+
+def test_what_no_environment_is_was_not_scanned(run: Run, tmp_path: Path) -> None:
+    one_line(run("scan", tmp_path), 66, str(tmp_path))
+    one_line(run("scan", tmp_path / "missing"), 66, "missing")
+
+
+def test_a_wheel_that_writes_elsewhere_is_refused(run: Run, tmp_path: Path) -> None:
+    wheel = tmp_path / "packshot-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("../elsewhere.py", "")
+
+    one_line(run("app", "--wheel", wheel, "--depot", tmp_path / "depot"), 65, "elsewhere.py")
+
+
+def test_sums_name_the_file_that_differs_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae/config.json").write_text("{}")
+    lines = [f"{DIGEST}  vae/config.json".encode(), b"no sum", NO_TEXT]
+    (tmp_path / "SHA256SUMS").write_bytes(b"\n".join(lines))
+
+    found = differences_from_sums(tmp_path)
+
+    assert found[0] == "vae/config.json: differs"
+    assert len(found) == 3
+
+
+def test_what_is_not_there_says_so(run: Run, tmp_path: Path) -> None:
+    one_line(run("node-file", tmp_path / "no" / "node.pyz"), 66, str(tmp_path / "no"))
