@@ -112,7 +112,7 @@ def _write_layer(host: Host, layer: plan.Tree, archive: Archive, path: Path) -> 
                 selfcheck.check(tree, layer.manifest)
             sync_folder(tree.parent)
             host.complete(layer.kind, layer.digest, Completion(str(tree), time.time(), changed))
-    except EnvpackError:
+    except (EnvpackError, OSError):  # of a full disk, above all: it shall not stay full
         trees.remove(draft)
         raise
 
