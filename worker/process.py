@@ -72,7 +72,7 @@ class WorkerProcess:
             engine=engine,
             card=self.card,
             keeper=self.keeper,
-            labeller=_labeller(settings, engine),
+            labeller=labeller_of(settings, engine),
             on_ended=self.health.tally.ended,
         )
         self.intake = Intake(
@@ -281,5 +281,6 @@ def _info(settings: WorkerSettings, engine: Engine) -> WorkerInfo:
     )
 
 
-def _labeller(settings: WorkerSettings, engine: Engine) -> Labeller | None:
+def labeller_of(settings: WorkerSettings, engine: Engine) -> Labeller | None:
+    """``None`` where the settings switch it off."""
     return Labeller(model=engine.model, producer=settings.provider) if settings.provenance else None

@@ -15,10 +15,15 @@ from jobs import pictures
 from jobs.model import Job, OutputFormat
 from jobs.testing import MemoryArtifacts
 from tests.unit.worker.bench import Bench, new
+from tests.unit.worker.test_provenance import KEPT
+from tests.unit.worker.test_settings import SERVICES
 from worker.engine import fake
 from worker.engine.base import Edit
 from worker.engine.fake import FakeEngine
+from worker.process import labeller_of
+from worker.provenance import SOURCE_TYPE
 from worker.runner import Verdict
+from worker.settings import WorkerSettings
 
 
 def finished(bench: Bench, **choices: Any) -> Job:  # noqa: ANN401 - of the request
@@ -147,6 +152,26 @@ def test_a_source_without_transparency_has_none_to_hand_back() -> None:
 
     assert result is not None
     assert pictures.decode_all(bench.artifacts.get(result.key), name="x").alpha is None
+
+
+@pytest.mark.parametrize("switch", [{}, {"PACKSHOT_PROVENANCE": "false"}])
+def test_a_picture_says_how_it_was_made_unless_that_is_switched_off(
+    monkeypatch: pytest.MonkeyPatch, switch: dict[str, str]
+) -> None:
+    monkeypatch.delenv("PACKSHOT_ENV_FILE", raising=False)
+    for name, value in {**SERVICES, **switch}.items():
+        monkeypatch.setenv(name, value)
+    bench = Bench()
+    labeller = labeller_of(WorkerSettings.load(), bench.engine)
+    bench.runner = replace(bench.runner, labeller=labeller)
+    photograph = pictures.encode(Image.new("RGB", (32, 24)), OutputFormat.JPEG, xmp=KEPT)
+
+    job = finished(bench, pictures=(bench.stored(photograph),))
+
+    assert job.result is not None
+    packet = pictures.xmp_of(bench.artifacts.get(job.result.key), name="result") or b""
+    for told in (SOURCE_TYPE.encode(), b"TC260:AIGC", str(job.id).encode(), b">kept<"):
+        assert (told in packet) is not bool(switch)
 
 
 def test_a_lower_quality_makes_a_smaller_file() -> None:
