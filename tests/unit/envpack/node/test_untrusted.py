@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from envpack.node.errors import EnvpackError, NotThere, NotTrusted
+from envpack.node.errors import EnvpackError, InvalidManifest, NotThere, NotTrusted
 from envpack.node.host import Host
-from tests.envpack_depot import APP, ENV, TestDepot
+from envpack.node.model import LayerDocument, spelt
+from tests.envpack_depot import APP, ENV, TestDepot, digest_of, members_of, tar_of
 from tests.envpack_signer import Signer
 from tests.unit.envpack.node.scenes import unpacked, written
 
@@ -125,3 +126,18 @@ def test_a_layer_document_of_another_layer_is_refused(host: Host, depot: TestDep
 def test_a_release_that_is_not_there_is_said_to_be_none(host: Host, depot: TestDepot) -> None:
     with pytest.raises(NotThere, match="no such file in this depot"):
         unpacked(host, depot, "a" * 64)
+
+
+def test_a_manifest_that_says_more_than_is_understood_is_refused(
+    host: Host, depot: TestDepot
+) -> None:
+    # What it asks for would silently not be done.
+    content = spelt({**ENV.manifest("env").as_json(), "hooks": []})
+    digest = digest_of(content)
+    depot.put(f"manifests/{digest}.json", content)
+    archive = depot.archive(tar_of(members_of(ENV)))
+    depot.document(LayerDocument("env", digest, (archive,)))
+
+    with pytest.raises(InvalidManifest, match="use a newer one"):
+        unpacked(host, depot, depot.release(env=digest))
+    assert written(host) == []
