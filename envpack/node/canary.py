@@ -100,7 +100,7 @@ def shown(host: Host) -> Canary | None:
         return Canary(value["release"], tuple(value["cards"]))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as fault:
+    except (ValueError, KeyError, TypeError, RecursionError) as fault:
         raise InvalidManifest(
             f"{path}: cannot be read ({fault}): packshot-env canary clear"
         ) from fault

@@ -38,6 +38,11 @@ class Completion:
     #: sha256 and size of each file that the prefix has changed
     changed: dict[str, tuple[str, int]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        kinds = ((self.path, str), (self.completed, (int, float)), (self.changed, dict))
+        if not all(isinstance(one, kind) for one, kind in kinds):
+            raise TypeError("not what unpack writes")
+
 
 class Host:
     """All layers and releases under one root."""

@@ -159,6 +159,22 @@ def test_no_delta_is_made_of_an_archive_that_is_damaged_or_gone(
     one_line(run("delta", digest, *asked), 66, digest)
 
 
+@pytest.mark.parametrize("content", [b'{"path": 1, "completed": "x"}', b"{}", DEEP, NO_TEXT])
+@pytest.mark.parametrize("name", [f"app/{DIGEST}.complete", "canary.json"])
+def test_a_host_s_own_note_that_is_damaged_is_named(
+    run: Run, tmp_path: Path, name: str, content: bytes
+) -> None:
+    depot, root = TestDepot(tmp_path / "depot"), tmp_path / "root"
+    release = depot.release(app=depot.layer("app", APP))
+    words = ("--root", root, "--depot", depot.folder, "--key", depot.signer.public)
+    assert run("unpack", release, *words)[0] == 0
+    (app,) = (path.stem for path in (root / "app").glob("*.json"))
+    note = root / name.replace(DIGEST, app)
+    note.write_bytes(content)
+
+    one_line(run("list", "--root", root), 65, str(note))
+
+
 def test_what_no_environment_is_was_not_scanned(run: Run, tmp_path: Path) -> None:
     one_line(run("scan", tmp_path), 66, str(tmp_path))
     one_line(run("scan", tmp_path / "missing"), 66, "missing")
