@@ -6,6 +6,7 @@ product of two rounded matrices; here torch multiplies the same numbers in a slo
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -236,6 +237,14 @@ def test_other_loads_are_compiled_as_before() -> None:
         to_fp8(torch.nn.Linear(16, 16).bfloat16(), "cpu")
 
         assert settings.get_config_copy() == before
+
+
+def test_a_worker_that_has_torchao_starts_without_a_word() -> None:
+    """Its libraries look for it on each import, whatever is served."""
+    code = "import sys, worker.engine.diffusers.engine; sys.exit('torchao' not in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+    assert (run.stdout, run.stderr) == (b"", b"")
 
 
 def test_its_size_is_told_as_rounded(rounded: DiffusersEngine) -> None:
