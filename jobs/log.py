@@ -74,7 +74,9 @@ class Console(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
         words = " ".join(f"{name}={_short(value)}" for name, value in facts(record).items())
-        line = f"{at} {record.levelname.lower():7} {record.getMessage():24} {words}".rstrip()
+        line = f"{at} {record.levelname.lower():7} {record.getMessage():24} {words}"
+        # A library's message may be of several lines: what follows would look like a line's own.
+        line = " ".join(part.strip() for part in line.splitlines() if part.strip())
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line

@@ -125,3 +125,13 @@ def test_a_fact_of_every_line_hides_none_of_its_own() -> None:
 
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [(line["event"], line["on"]) for line in lines] == [("one", "cpu:0"), ("two", "cpu:1")]
+
+
+def test_a_librarys_message_of_several_lines_is_one_line_for_people() -> None:
+    made = record(on="cpu:0")
+    made.msg = "Cannot connect.\nTrying again in 2 seconds\n"
+
+    line = Console().format(made)
+
+    assert "\n" not in line
+    assert "Cannot connect. Trying again in 2 seconds on=cpu:0" in line
