@@ -14,6 +14,7 @@ from uuid import uuid4
 from jobs.errors import InvalidRequest
 from jobs.model import OutputFormat
 from producer.entries import Entry, stem
+from producer.photos import EXTENSIONS
 
 STDOUT: Final = "-"
 FORMATS: Final = {
@@ -33,7 +34,10 @@ class Out:
 
     @classmethod
     def of(cls, text: str, *, several: bool) -> Out:
-        """A file for one job; a folder for several, or where the text says so."""
+        """A file for one job; a folder for several, or where the text says so.
+
+        Raises ``InvalidRequest`` for a name that would not say what is saved there.
+        """
         if text == STDOUT:
             if several:
                 raise InvalidRequest("-o -: standard output takes one picture")
@@ -41,6 +45,8 @@ class Out:
         path = Path(text)
         # Not Path.is_dir: it raises for a folder that is closed to us, which prepare() tells of.
         says_so = text.endswith(("/", os.sep)) or os.path.isdir(text)  # noqa: PTH112
+        if not says_so:
+            _check_name(path, text, several=several)
         return cls(path=path, is_folder=several or says_so)
 
     @property
@@ -72,6 +78,17 @@ class Out:
             return [self.path if entry.job else None for entry in entries]
         names = _Names(self.path, (one for entry in entries for one in sources_of(entry)))
         return [names.free(entry) if entry.job else None for entry in entries]
+
+
+def _check_name(path: Path, text: str, *, several: bool) -> None:
+    """A folder called ``red.png`` and a PNG file called ``red.tif`` are nobody's wish."""
+    suffix = path.suffix.lower()
+    if several and suffix in FORMATS:
+        raise InvalidRequest(
+            f"-o {text}: several pictures need a folder; for one of this name write {text}/"
+        )
+    if not several and suffix not in FORMATS and EXTENSIONS.fullmatch(suffix):
+        raise InvalidRequest(f"-o {text}: pictures are saved as .png, .jpg or .webp")
 
 
 def out_of(text: str | None, *, several: bool) -> Out | None:

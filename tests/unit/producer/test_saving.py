@@ -40,6 +40,21 @@ def test_out_is_a_file_for_one_job_and_a_folder_for_several(tmp_path: Path) -> N
     assert Out.of("-", several=False).path is None
 
 
+def test_a_folder_with_the_name_of_a_picture_is_asked_for_by_a_slash(tmp_path: Path) -> None:
+    there = tmp_path / "there.png"
+    there.mkdir()
+
+    with pytest.raises(InvalidRequest, match=r"several pictures need a folder.* write red\.png/"):
+        Out.of("red.png", several=True)
+    assert Out.of("red.png/", several=True).is_folder
+    assert Out.of(str(there), several=True).is_folder
+
+
+def test_a_name_of_another_format_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match=r"red\.tif: pictures are saved as \.png"):
+        Out.of("red.tif", several=False)
+
+
 def test_standard_output_takes_one_picture() -> None:
     with pytest.raises(InvalidRequest, match="takes one picture"):
         Out.of("-", several=True)
@@ -47,7 +62,7 @@ def test_standard_output_takes_one_picture() -> None:
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
-    [("a.jpg", OutputFormat.JPEG), ("a.WEBP", OutputFormat.WEBP), ("a.tif", None), ("a", None)],
+    [("a.jpg", OutputFormat.JPEG), ("a.WEBP", OutputFormat.WEBP), ("a.v2", None), ("a", None)],
 )
 def test_a_files_name_asks_for_a_format(name: str, wanted: OutputFormat | None) -> None:
     assert Out.of(name, several=False).format is wanted
