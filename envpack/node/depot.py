@@ -66,7 +66,7 @@ def depot(text: str) -> Depot:
         raise Unsuitable("depot: a user and a password in its URL: only a query goes with requests")
     if parts.scheme in {"http", "https"} and parts.hostname:
         return Web(text)
-    if parts.scheme == "file":
+    if parts.scheme == "file" and parts.netloc in {"", "localhost"}:
         return Folder(Path(urllib.request.url2pathname(parts.path)))
     if parts.scheme or not text:
         raise Unsuitable(
@@ -111,6 +111,11 @@ class Folder:
             stream = path.open("rb")
         except FileNotFoundError:
             raise NotThere(f"{path}: no such file in this depot") from None
+        except (PermissionError, NotADirectoryError) as fault:
+            raise Unsuitable(
+                f"{path}: cannot be read ({fault.strerror}): a depot is a folder that this user "
+                "may read"
+            ) from fault
         except OSError as fault:
             raise Unreachable(f"{path}: cannot be read ({fault.strerror})") from fault
         stream.seek(start)

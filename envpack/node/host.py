@@ -204,6 +204,11 @@ class Host:
             target = (self.root / name).readlink()
         except FileNotFoundError:
             return None
+        except OSError as fault:
+            raise Unsuitable(
+                f"{self.root / name}: not a link to a release ({fault.strerror}): move it away, "
+                "then activate the release that is to run"
+            ) from fault
         return checked_digest(f"{self.root / name}", target.name)
 
     def highest(self) -> tuple[int, str]:

@@ -136,7 +136,10 @@ def differences_from_sums(folder: Path) -> list[str]:
     """The same by the folder's own ``SHA256SUMS``.  Raises ``Unsuitable`` without one."""
     sums = folder / SUMS
     if not sums.is_file():
-        raise Unsuitable(f"{folder}: has no {SUMS} to compare with")
+        raise Unsuitable(
+            f"{folder}: has no {SUMS} to compare with: bring it from where the weights came from, "
+            "or pull them by a release"
+        )
     found = []
     for line in sums.read_text(encoding="utf-8", errors="replace").splitlines():
         digest, _, name = line.partition(" ")

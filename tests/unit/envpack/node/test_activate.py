@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from envpack.node.activate import activate, roll_back
-from envpack.node.errors import NotThere, NotTrusted, Unreachable
+from envpack.node.errors import NotThere, NotTrusted, Unreachable, Unsuitable
 from envpack.node.host import Host
 from envpack.node.prune import prune
 from tests.envpack_depot import APP, TestDepot
@@ -66,6 +66,16 @@ def test_one_counter_names_one_release(host: Host, depot: TestDepot) -> None:
 
     with pytest.raises(NotTrusted, match="has counter 1 like"):
         unpacked(host, depot, depot.release(1, app=app_of(depot, 99)))
+
+
+def test_a_folder_in_the_place_of_current_is_told_with_what_to_do(
+    host: Host, depot: TestDepot
+) -> None:
+    (release,) = releases(host, depot, 1)
+    (host.root / "current").mkdir()
+
+    with pytest.raises(Unsuitable, match=r"not a link to a release .*: move it away"):
+        activate(host, release)
 
 
 def test_a_release_that_lost_a_layer_is_not_activated(host: Host, depot: TestDepot) -> None:

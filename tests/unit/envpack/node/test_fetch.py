@@ -178,10 +178,17 @@ def test_a_document_may_not_be_longer_than_it_may(url: str) -> None:
         depots.read(depot(url), "archives/file", len(CONTENT) - 1)
 
 
-@pytest.mark.parametrize("place", ["", "ftp://host/x", "gopher://x", "s3:bucket"])
+@pytest.mark.parametrize("place", ["", "ftp://host/x", "gopher://x", "s3:bucket", "file://host/x"])
 def test_what_is_no_depot_is_said_to_be_none(place: str) -> None:
     with pytest.raises(Unsuitable, match="a folder, file:///FOLDER, https"):
         depot(place)
+
+
+def test_a_depot_that_is_no_folder_is_not_to_be_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(Unsuitable, match="a depot is a folder that this user may read"):
+        depots.read(depot(str(tmp_path / "file")), "releases/one.json", 100)
 
 
 def test_a_request_is_signed_as_in_amazons_example() -> None:
