@@ -8,6 +8,7 @@ import time
 from typing import Final
 from uuid import UUID
 
+from jobs.errors import InvalidRequest
 from jobs.model import JobId
 
 
@@ -29,3 +30,13 @@ class _JobIds:
 
 
 new_job_id: Final = _JobIds().next
+
+
+def job_id(named: JobId | str) -> JobId:
+    """By its UUID, or the text of it.  Raises ``InvalidRequest``, naming what is no id."""
+    if isinstance(named, UUID):
+        return named
+    try:
+        return JobId(UUID(named))
+    except (ValueError, AttributeError, TypeError):
+        raise InvalidRequest(f"{str(named)[:80]!r} is no job id (a full UUID)") from None

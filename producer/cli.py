@@ -10,6 +10,7 @@ from typing import Unpack
 
 import click
 
+from jobs.ids import job_id
 from jobs.ledger import JobFilter, Place
 from jobs.states import JobState
 from producer import (
@@ -29,7 +30,7 @@ from producer.app import App, stdin, stdout, who
 from producer.client import Client
 from producer.commands import Commands, quieten
 from producer.durations import brief
-from producer.entries import Entry, asked, entry_of, job_id, spelled
+from producer.entries import Entry, asked, entry_of, spelled
 from producer.views import starts_in
 
 

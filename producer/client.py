@@ -14,6 +14,7 @@ from jobs.artifacts import ArtifactStore
 from jobs.checks import check_instruction
 from jobs.dispatch import Dispatcher
 from jobs.errors import InvalidRequest, JobNotFound, JobsError, NoResult, Timeout
+from jobs.ids import job_id
 from jobs.ledger import JobFilter, Ledger, Move, Place, Submitted
 from jobs.model import (
     DEFAULT_MODEL,
@@ -212,23 +213,25 @@ class Client:
 
     # ---- ask
 
-    def status(self, job_id: JobId) -> Job:
-        """Raises ``JobNotFound``."""
-        return self.ledger.get(job_id)
+    def status(self, job: JobId | str) -> Job:
+        """By its id, as everywhere here a UUID or the text of it.
 
-    def place(self, job_id: JobId) -> Place | None:
+        Raises ``JobNotFound``, or ``InvalidRequest`` for what is no id.
+        """
+        return self.ledger.get(job_id(job))
+
+    def place(self, job: JobId | str) -> Place | None:
         """How many jobs start before a queued one, and when it will; ``None`` for another."""
-        return self.ledger.place(job_id)
+        return self.ledger.place(job_id(job))
 
     def unserved(self, jobs: Iterable[Job]) -> builtins.list[Job]:
         """Those that are queued where no worker lives to take them: they wait for one."""
         live = {queue for queue, workers in self.ledger.queues().items() if workers}
         return [job for job in jobs if job.state is JobState.QUEUED and job.queue not in live]
 
-    def history(self, job_id: JobId) -> Sequence[Move]:
+    def history(self, job: JobId | str) -> Sequence[Move]:
         """Every move of the job, oldest first.  Raises ``JobNotFound``."""
-        self.status(job_id)
-        return self.ledger.history(job_id)
+        return self.ledger.history(self.status(job).id)
 
     def batch(self, name: str) -> builtins.list[Job]:
         """All jobs of a batch, oldest first.  Raises ``JobNotFound`` when there is none."""
@@ -257,23 +260,24 @@ class Client:
         where = JobFilter(tenant=self.tenant, batch=batch, suspect=True)
         return sum(self.ledger.counts(where).values())
 
-    def wait(self, job_id: JobId, *, timeout: timedelta | None = None) -> Job:
+    def wait(self, job: JobId | str, *, timeout: timedelta | None = None) -> Job:
         """Return the finished job.  Raises ``Timeout``; the job goes on all the same."""
-        (job,) = self.wait_all([job_id], timeout=timeout)
-        return job
+        (finished,) = self.wait_all([job], timeout=timeout)
+        return finished
 
     def wait_all(
-        self, job_ids: Sequence[JobId], *, timeout: timedelta | None = None
+        self, jobs: Sequence[JobId | str], *, timeout: timedelta | None = None
     ) -> builtins.list[Job]:
         """All of them, finished, in order.  Raises ``Timeout``, ``JobNotFound``."""
-        return deque(self.watch(job_ids, timeout=timeout), maxlen=1).pop()
+        return deque(self.watch(jobs, timeout=timeout), maxlen=1).pop()
 
     def watch(
-        self, job_ids: Sequence[JobId], *, timeout: timedelta | None = None
+        self, jobs: Sequence[JobId | str], *, timeout: timedelta | None = None
     ) -> Iterator[builtins.list[Job]]:
         """The jobs as they are, again and again, until all are final."""
         deadline = time.monotonic() + timeout.total_seconds() if timeout else None
         pause = FIRST_POLL
+        job_ids = [job_id(one) for one in jobs]
         found = {job.id: job for job in self._found(job_ids)}
         while True:
             yield [found[one] for one in job_ids]
@@ -289,13 +293,13 @@ class Client:
     def _found(self, job_ids: Sequence[JobId]) -> builtins.list[Job]:
         jobs = self.ledger.get_many(job_ids)
         if len(jobs) < len(job_ids):
-            for job_id in job_ids:
-                self.ledger.get(job_id)  # raises JobNotFound, naming the id
+            for one in job_ids:
+                self.ledger.get(one)  # raises JobNotFound, naming the id
         return jobs
 
-    def result(self, job_id: JobId) -> bytes:
+    def result(self, job: JobId | str) -> bytes:
         """The picture.  Raises ``NoResult`` with the reason when there is none."""
-        return self.artifacts.get(_announced(self.status(job_id)).key)
+        return self.artifacts.get(_announced(self.status(job)).key)
 
     def link(self, job: Job, *, expires: timedelta = LINK_FOR) -> str:
         """A URL to download the picture, good for a while.  Raises ``NoResult``."""
@@ -303,18 +307,19 @@ class Client:
         name = f"{job.id}.{job.request.format.value}"
         return self.artifacts.link(result.key, expires=expires, download_as=name)
 
-    def cancel(self, job_id: JobId, *, who: str = "caller") -> Job:
+    def cancel(self, job: JobId | str, *, who: str = "caller") -> Job:
         """Idempotent.  A running job stops within one step; a finished one stays as it is."""
-        return self.ledger.cancel(job_id, who=who)
+        return self.ledger.cancel(job_id(job), who=who)
 
     def replay(
-        self, job_ids: Sequence[JobId], *, who: str = "caller"
+        self, jobs: Sequence[JobId | str], *, who: str = "caller"
     ) -> builtins.list[Submitted | JobsError]:
         """New jobs of failed or cancelled ones, in order; see ``Ledger.replay``.
 
         One that may not be replayed (``NotReplayable``, ``JobNotFound``) harms no other.
         """
         outcomes: builtins.list[Submitted | JobsError] = []
+        job_ids = [job_id(one) for one in jobs]
         for start in range(0, len(job_ids), CHUNK):
             outcomes += self.ledger.replay(job_ids[start : start + CHUNK], who=who)
         self._nudge(outcomes)

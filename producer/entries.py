@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import BinaryIO, Literal
-from uuid import UUID
 
-from jobs.errors import InvalidRequest, JobsError, Unavailable
+from jobs.errors import JobsError, Unavailable
+from jobs.ids import job_id
 from jobs.model import Job, JobId
 from producer.client import Edit
 
@@ -63,14 +63,6 @@ def spelled(ids: Iterable[str], stdin: Callable[[], BinaryIO]) -> list[str]:
         lines = stdin().read().decode(errors="replace").splitlines()
         words += [line.split()[0] for line in lines if line.strip()]
     return words
-
-
-def job_id(text: str) -> JobId:
-    """Raises ``InvalidRequest``, naming what is no id."""
-    try:
-        return JobId(UUID(text))
-    except ValueError:
-        raise InvalidRequest(f"{printable(text)[:80]!r} is no job id (a full UUID)") from None
 
 
 def asked(ids: Sequence[str], answer: Callable[[JobId], Job]) -> list[Entry]:

@@ -8,13 +8,14 @@ from typing import Final, TypedDict, Unpack
 import click
 
 from jobs.errors import FailureClass, InvalidRequest, JobsError
+from jobs.ids import job_id
 from jobs.ledger import JobFilter, Submitted
 from jobs.model import JobId
 from jobs.states import JobState
 from producer import options
 from producer.app import App, stdin, who
 from producer.client import Client
-from producer.entries import Entry, job_id, spelled
+from producer.entries import Entry, spelled
 
 by_class: Final = click.option(
     "--class",

@@ -172,3 +172,18 @@ def test_a_wait_that_ends_too_early_says_how_many_are_left(client: Client) -> No
 
     with pytest.raises(Timeout, match="1 of 1 jobs not finished after"):
         client.wait(job.id, timeout=timedelta(milliseconds=1))
+
+
+def test_a_job_is_named_by_its_id_or_the_text_of_it(client: Client) -> None:
+    job = client.submit(edit())
+
+    assert client.status(str(job.id)).id == job.id
+    assert client.history(str(job.id)) == client.history(job.id)
+    assert client.cancel(str(job.id)).id == job.id
+    assert client.wait_all([str(job.id), job.id])[0].id == job.id
+
+
+@pytest.mark.parametrize("what", ["status", "place", "history", "result", "cancel", "wait"])
+def test_what_is_no_id_is_told_by_name(client: Client, what: str) -> None:
+    with pytest.raises(InvalidRequest, match="'nonsense' is no job id"):
+        getattr(client, what)("nonsense")
