@@ -10,7 +10,7 @@ from threading import Event
 import pytest
 
 from jobs.errors import FailureClass
-from jobs.model import Job
+from jobs.model import Failure, Job
 from jobs.states import JobState
 from tests.faults.proxy import Proxy
 from tests.faults.scene import SHORT_LEASE, Scene
@@ -31,9 +31,10 @@ def submitted_beside(scene: Scene, fault: str) -> list[Job]:
     return [scene.submit(words) for words in (fault, "the next one", "and another")]
 
 
-def test_a_hung_card_ends_the_process_and_fails_the_job_on_it_alone(scene: Scene) -> None:
+def failure_of_the_hung(scene: Scene, fault: str) -> Failure:
+    """Its process ends, and of the jobs it fails alone; where its thread stood is in the log."""
     worker = scene.worker(step_seconds=0.1)
-    hung, *others = submitted_beside(scene, "wait for me [hang]")
+    hung, *others = submitted_beside(scene, fault)
 
     code = worker.process.wait(timeout=30)
     log = worker.log.read_text()
@@ -42,33 +43,25 @@ def test_a_hung_card_ends_the_process_and_fails_the_job_on_it_alone(scene: Scene
     assert code == Exit.HUNG
     assert (hung.state, hung.failures) == (JobState.QUEUED, 1)
     assert hung.failure is not None
-    assert (hung.failure.failure_class, hung.failure.code) == (
-        FailureClass.WORKER_FATAL,
-        "card_hung",
-    )
     assert {job.failures for job in others} == {0}
     assert {job.state for job in others} <= {JobState.QUEUED, JobState.SUCCEEDED}
-    assert re.search(r"card_hung .*where=.*fake\.py:\d+ by_word", log)
+    assert re.search(rf"{hung.failure.code} .*where=.*fake\.py:\d+ by_word", log)
+    return hung.failure
+
+
+def test_a_hung_card_ends_the_process_and_fails_the_job_on_it_alone(scene: Scene) -> None:
+    failure = failure_of_the_hung(scene, "wait for me [hang]")
+
+    assert (failure.failure_class, failure.code) == (FailureClass.WORKER_FATAL, "card_hung")
 
 
 def test_a_job_that_hangs_before_the_card_fails_alone_and_ends_the_process(scene: Scene) -> None:
-    worker = scene.worker(step_seconds=0.1)
-    hung, *others = submitted_beside(scene, "wait for me [hang 0]")
+    failure = failure_of_the_hung(scene, "wait for me [hang 0]")
 
-    code = worker.process.wait(timeout=30)
-    log = worker.log.read_text()
-
-    hung, *others = (scene.client.status(job.id) for job in (hung, *others))
-    assert code == Exit.HUNG
-    assert (hung.state, hung.failures) == (JobState.QUEUED, 1)
-    assert hung.failure is not None
-    assert (hung.failure.code, hung.failure.message) == (
+    assert (failure.code, failure.message) == (
         "job_hung",
         f"prepare: no sign of life for {CARD_TIMEOUT:g} s",
     )
-    assert {job.failures for job in others} == {0}
-    assert {job.state for job in others} <= {JobState.QUEUED, JobState.SUCCEEDED}
-    assert re.search(r"job_hung .*where=.*fake\.py:\d+ by_word", log)
 
 
 def test_a_job_that_waits_for_a_hung_card_is_handed_back_uncounted(scene: Scene) -> None:
