@@ -10,7 +10,6 @@ from typing import Unpack
 
 import click
 
-from jobs.ids import job_id
 from jobs.ledger import JobFilter, Place
 from jobs.states import JobState
 from producer import (
@@ -238,12 +237,12 @@ def result(app: App, job: str, out: str | None) -> None:
     """
     where = saving.out_of(out, several=False)
     with app.connect() as client:
-        entry = entry_of(client.status(job_id(job)))
+        entry = entry_of(client.status(job))
         if where is None:
             _show_link(app, client, entry)
             return
         (entry.file,) = where.places([entry])
-        saving.write(client.result(job_id(job)), entry.file, stdout)
+        saving.write(client.result(job), entry.file, stdout)
     app.answer([entry], silent=where.path is None)
 
 
@@ -260,7 +259,7 @@ def history(app: App, job: str) -> None:
     packshot history 0193a5c2-7c1e-7d5e-9a51-3f0f1f0c2b11
     """
     with app.connect() as client:
-        moves = client.history(job_id(job))
+        moves = client.history(job)
     if not app.as_json:
         tables.show_moves(moves)
         return
@@ -339,7 +338,7 @@ def _follow(
 
 
 def _place_in_line(client: Client, entry: Entry) -> Mapping[str, str]:
-    place = client.place(job_id(entry.name))
+    place = client.place(entry.name)
     if place is None:
         return {}
     return {
