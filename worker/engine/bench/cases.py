@@ -89,45 +89,27 @@ def planned(
 
 
 def _standing(profiles: Mapping[str, Profile], device: str) -> tuple[Case, ...]:
-    quality, fast = profiles["quality"], profiles["fast"]
-    tuned = every_exact_lever(device)
-    few = min(OFFLOADED_STEPS, quality.steps)
+    quality = profiles["quality"]
+    few = replace(_loaded(quality, Load()), steps=min(OFFLOADED_STEPS, quality.steps))
     return (
-        # As served: one build, nothing that may fail.
-        Case(name="fast", profile=fast),
+        # As served, of one build: what the targets of speed hang on.
+        Case(name="fast", profile=profiles["fast"]),
         Case(name="balanced", profile=profiles["balanced"]),
         Case(name="quality", profile=quality, exact=True),
-        # What the two targets of speed hang on.
-        Case(name="quality-tuned", profile=_loaded(quality, tuned), exact=True),
-        Case(name="fast-tuned", profile=_loaded(fast, tuned)),
         # The third target; and the first row that a host with too little memory could end.
-        Case(
-            name="low-memory",
-            profile=replace(quality, steps=few),
-            placement=Placement.GROUP_OFFLOAD,
-        ),
+        Case(name="low-memory", profile=few, placement=Placement.GROUP_OFFLOAD),
         Case(name="quality-fp8", profile=profiles["quality-fp8"]),
+        Case(name="uncompiled", profile=_loaded(quality, Load()), exact=True),
+        Case(name="model-offload", profile=few, placement=Placement.MODEL_OFFLOAD),
         Case(name="other-sums", profile=_loaded(quality, _other_sums(device)), exact=True),
-        Case(
-            name="model-offload",
-            profile=replace(quality, steps=few),
-            placement=Placement.MODEL_OFFLOAD,
-        ),
         # Last: with random weights it shows no more than that it works.
         Case(name="cached", profile=profiles["cached"]),
     )
 
 
-def every_exact_lever(device: str) -> Load:
-    """All that should change nothing but time: to be measured before a profile has it."""
-    if device == "cpu":
-        return Load()
-    return Load(attention="_native_cudnn", compiled=True)
-
-
 def _other_sums(device: str) -> Load:
-    """Plain, but for another kernel of attention: how far rounding alone leads."""
-    return Load(attention="_native_math" if device == "cpu" else "_native_efficient")
+    """Uncompiled, by another kernel of attention: how far rounding alone leads."""
+    return Load(attention="_native_math" if device == "cpu" else "_native_flash")
 
 
 def _tries(quality: Profile, levers: Sequence[Lever]) -> tuple[Case, ...]:

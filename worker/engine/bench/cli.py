@@ -25,7 +25,7 @@ from worker.engine.bench.measuring import Setting
 from worker.engine.bench.report import SMOKE, markdown, record, write
 from worker.engine.bench.rows import Outcome, Row
 from worker.engine.bench.session import Session
-from worker.engine.bench.sizes import FULL, TINY
+from worker.engine.bench.sizes import FULL, TINY, thinned
 from worker.engine.bench.work import card_tflops
 
 OUT: Final = Path("build/bench/gpu.json")
@@ -50,6 +50,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--profiles", default="", help="rows, with commas; tries: --try's")
     parser.add_argument("--steps", type=int, help="at most, in place of a profile's own")
     parser.add_argument("--pictures", type=int, default=1, choices=(1, 2, 3))
+    parser.add_argument("--layers", type=int, help="of the transformer's 60: ratios in less time")
+    parser.add_argument(
+        "--host-gib",
+        type=float,
+        help="what the host can give, where its system says less than that",
+    )
     parser.add_argument(
         "--try",
         dest="levers",
@@ -77,6 +83,8 @@ def _bench(asked: Any, words: str) -> int:  # noqa: ANN401 - argparse's namespac
         torch.set_num_threads(1)  # threads of a model this small wait for each other
         print(f"No GPU was found. {SMOKE}", file=sys.stderr)
     architecture = TINY if asked.tiny or device == "cpu" else FULL
+    if asked.layers:
+        architecture = thinned(architecture, asked.layers)
     only = tuple(name for name in asked.profiles.split(",") if name)
     levers = [lever(one) for one in asked.levers]
     cases = planned(architecture, device, steps=asked.steps, levers=levers, only=only)
@@ -111,7 +119,7 @@ def _bench(asked: Any, words: str) -> int:  # noqa: ANN401 - argparse's namespac
         print(f"{time.monotonic() - began:6.1f} s  {row.name}: {what}", file=sys.stderr)
         write(asked.out, content())
 
-    Session(setting, budget).run(cases, tell)
+    Session(setting, budget, host_gib=asked.host_gib).run(cases, tell)
     print(markdown(content()))
     failed = rows[0].outcome is not Outcome.MEASURED
     return int(failed or any(row.outcome is Outcome.FAILED for row in rows))

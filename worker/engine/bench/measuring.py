@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import torch
@@ -20,6 +20,7 @@ from worker.engine.bench.rows import BASELINE, Outcome, Row, row_of, seconds_by_
 from worker.engine.bench.sizes import Architecture
 from worker.engine.bench.stopwatch import Stopwatch
 from worker.engine.bench.work import settle
+from worker.engine.diffusers.compiling import is_compiled
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.offer import Offer
 from worker.engine.diffusers.pipeline import change_part, make_ready
@@ -58,6 +59,7 @@ class Built:
     stopwatch: Stopwatch
     seconds: float
     is_warm: bool = False
+    warm_peak_gib: dict[str, float] = field(default_factory=dict)
 
 
 def build(setting: Setting, case: Case | None) -> Built:
@@ -110,7 +112,8 @@ def baseline(setting: Setting, built: Built, case: Case) -> tuple[Row, Image.Ima
 
     row = row_of(case, Outcome.MEASURED)
     row.name, row.exact = BASELINE, False
-    row.levers = {**row.levers, "flat_vae": False}  # as the library makes it
+    # as the library makes it
+    row.levers = {**row.levers, "flat_vae": False, "compiled": False}
     picture = _timed(setting, built, row, warm, lambda: call(case.profile.steps))
     return row, picture
 
@@ -140,6 +143,7 @@ def measured(setting: Setting, built: Built, case: Case) -> tuple[Row, Image.Ima
             raise Interrupted
 
     row = row_of(case, Outcome.MEASURED)
+    row.levers = {**row.levers, "compiled": is_compiled(pipeline.transformer)}
     return row, _timed(
         setting,
         built,
@@ -158,10 +162,13 @@ def _timed(
 ) -> Image.Image:
     began = time.perf_counter()
     if not built.is_warm:
+        forget_peak(setting.device)
         warm()
         settle(setting.device)
         built.is_warm = True
+        built.warm_peak_gib = peak_gib(setting.device)
     row.seconds |= {"build": built.seconds, "warm_up": time.perf_counter() - began}
+    row.warm_peak_gib = built.warm_peak_gib
     built.stopwatch.restart()
     forget_peak(setting.device)
     began = time.perf_counter()

@@ -36,6 +36,8 @@ class Row:
     levers: Mapping[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     peak_gib: dict[str, float] = field(default_factory=dict)
+    #: of the warm-up, which for compiled blocks sees the largest that may be asked for
+    warm_peak_gib: dict[str, float] = field(default_factory=dict)
     work: dict[str, float] = field(default_factory=dict)
     times_baseline: float | None = None  #: the baseline's seconds by this one's (``compare``)
     distance: dict[str, float] | None = None  #: to the baseline's picture

@@ -20,9 +20,8 @@ from worker.engine.diffusers.placement import Placement
 from worker.engine.diffusers.placing import free_unused
 from worker.engine.diffusers.profiles import Precision
 
-#: Host memory that offloaded weights take: once as they are, or locked in pieces of powers of
-#: two, as torch does for streams.  GiB, for the full architecture's 52.7 and 87.6.
-HOST_GIB: Final = {Placement.MODEL_OFFLOAD: 60.0, Placement.GROUP_OFFLOAD: 95.0}
+#: Host memory beside what offloaded weights take, in GiB: the libraries, and what they load.
+HOST_MARGIN: Final = 8.0
 #: Deviation of 8-bit colours below which random weights have made no picture.
 FLAT: Final = 1.0
 
@@ -32,9 +31,13 @@ Tell = Callable[[Row], None]
 class Session:
     """Measures cases against one baseline.  Builds are shared by cases that follow each other."""
 
-    def __init__(self, setting: Setting, budget: Budget) -> None:
+    def __init__(
+        self, setting: Setting, budget: Budget, *, host_gib: float | None = None
+    ) -> None:
         self._setting = setting
         self._budget = budget
+        self._host_gib = host_gib
+        self._host_needs: dict[Placement, float] = {}
         self._built: Built | None = None
         self._built_as: tuple[object, ...] = ()
         self._baseline: tuple[Row, Image.Image] | None = None
@@ -88,6 +91,7 @@ class Session:
         self._baseline = (row, picture)
         costs = self._budget.costs
         costs.build = 1.2 * built.seconds
+        self._host_needs = {one: host.gib_of(built.pipeline, one) for one in Placement}
         costs.forward = row.seconds["steps"] / row.work["passes"]
         return row
 
@@ -107,10 +111,8 @@ class Session:
             return "the card is lost: only a new process helps"
         if case.profile.load.precision is Precision.FP8 and not is_installed("torchao"):
             return "torchao is not installed"
-        if on_gpu and self._setting.architecture.most_steps is None:
-            lacking = self._host_lacks(case)
-            if lacking:
-                return lacking
+        if on_gpu and (lacking := self._host_lacks(case)):
+            return lacking
         return self._budget.refusal(case, built=self._built_as == case.built_as)
 
     def _host_lacks(self, case: Case) -> str | None:
@@ -118,7 +120,8 @@ class Session:
         if case.placement is Placement.RESIDENT or self._built_as == case.built_as:
             return None
         self._drop()  # what the row before had locked counts as taken, and will not be
-        needed, left = HOST_GIB[case.placement], host.gib_available()
+        needed = self._host_needs.get(case.placement, 0.0) + HOST_MARGIN
+        left = host.gib_available() if self._host_gib is None else self._host_gib
         if left >= needed:
             return None
         return f"host memory: needs {needed:.0f} GiB, {left:.0f} are available"

@@ -92,6 +92,19 @@ FULL: Final = Architecture(
     most_steps=None,
 )
 
+
+def thinned(architecture: Architecture, layers: int) -> Architecture:
+    """With so many of the transformer's layers, all else as it is.
+
+    The layers are alike, so what a lever gives shows in a few of them.
+    """
+    return replace(
+        architecture,
+        name=f"{architecture.name}, {layers} layers",
+        transformer=dict(architecture.transformer) | {"num_layers": layers},
+    )
+
+
 _TINY_AREA: Final = 128 * 128
 TINY: Final = Architecture(
     name="tiny",

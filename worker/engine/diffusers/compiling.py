@@ -45,12 +45,23 @@ def compile_blocks(
     Nothing is compiled before the first pass.  Raises ``BadSettings`` as ``use_real_rotary``.
     """
     use_real_rotary(transformer)
+    if any(weight.is_cuda for weight in transformer.parameters()):
+        from worker.engine.diffusers.kernels import use_gelu_products  # noqa: PLC0415 - triton
+
+        use_gelu_products(transformer)
     for name in _ENTRANCES:
         entrance = getattr(transformer, name, None)
         if entrance is not None:
             entrance.register_forward_hook(_owning)
     mode = {"mode": AUTOTUNED} if autotuned else {}
     transformer.compile_repeated_blocks(dynamic=True, backend=backend, **mode)
+
+
+def is_compiled(transformer: Any) -> bool:  # noqa: ANN401
+    """Whether any of its parts runs compiled code."""
+    return any(
+        getattr(part, "_compiled_call_impl", None) is not None for part in transformer.modules()
+    )
 
 
 def _owning(_layer: object, _arguments: object, tokens: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,12 @@ from worker.engine.base import Ask, Edit, OnStep, edited, go_on
 from worker.engine.diffusers import host
 from worker.engine.diffusers.call import Call, Plan
 from worker.engine.diffusers.checks import Words, check_reach, check_request
-from worker.engine.diffusers.compiling import Shape, nothing_is_compiled, shapes_to_warm
+from worker.engine.diffusers.compiling import (
+    Shape,
+    is_compiled,
+    nothing_is_compiled,
+    shapes_to_warm,
+)
 from worker.engine.diffusers.faults import failure_of
 from worker.engine.diffusers.models import ModelRow, model_row
 from worker.engine.diffusers.offer import Offer, accept_licence, offered
@@ -86,6 +91,7 @@ class DiffusersEngine:
         self._phases = Phases(pipeline)
         self._words = Words(pipeline, row)
         self._preparing = threading.Lock()  # a tokenizer is not for two threads
+        self._is_compiled = is_compiled(pipeline.transformer)
         self._may_compile = False
 
     @classmethod
@@ -155,7 +161,7 @@ class DiffusersEngine:
         After it nothing is compiled any more: a request of another shape runs uncompiled.
         """
         began = time.monotonic()
-        shapes = shapes_to_warm(self._row, compiled=self._offer.load.compiled)
+        shapes = shapes_to_warm(self._row, compiled=self._is_compiled)
         self._may_compile = True
         try:
             for shape in shapes:
@@ -311,7 +317,7 @@ class DiffusersEngine:
 
     def _compiling(self) -> AbstractContextManager[None]:
         """Nothing, while a job waits for it."""
-        if not self._offer.load.compiled or self._may_compile:
+        if not self._is_compiled or self._may_compile:
             return nullcontext()
         return nothing_is_compiled()
 

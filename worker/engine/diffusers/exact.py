@@ -49,12 +49,13 @@ class RealRotary(QwenDoubleStreamAttnProcessor2_0):  # type: ignore[misc]  # unt
         text = encoder_hidden_states.shape[1]
         image_rotation, text_rotation = image_rotary_emb
         query, key = (
-            torch.cat(
-                [
-                    _rotated(added_norm(_heads(added, encoder_hidden_states, head)), text_rotation),
-                    _rotated(norm(_heads(layer, hidden_states, head)), image_rotation),
-                ],
-                dim=1,
+            self.joined(
+                _heads(added, encoder_hidden_states, head),
+                added_norm,
+                text_rotation,
+                _heads(layer, hidden_states, head),
+                norm,
+                image_rotation,
             )
             for layer, norm, added, added_norm in (
                 (attn.to_q, attn.norm_q, attn.add_q_proj, attn.norm_added_q),
@@ -72,6 +73,21 @@ class RealRotary(QwenDoubleStreamAttnProcessor2_0):  # type: ignore[misc]  # unt
         joint = joint.flatten(2, 3).to(query.dtype)
         image = attn.to_out[0](joint[:, text:].contiguous())
         return image, attn.to_add_out(joint[:, :text].contiguous())
+
+    @staticmethod
+    def joined(  # noqa: PLR0913, PLR0917 - two streams, alike
+        text: Tensor,
+        text_norm: Any,  # noqa: ANN401 - untyped library
+        text_rotation: Tensor,
+        image: Tensor,
+        image_norm: Any,  # noqa: ANN401
+        image_rotation: Tensor,
+    ) -> Tensor:
+        """Text before image, both normed and rotated."""
+        return torch.cat(
+            [_rotated(text_norm(text), text_rotation), _rotated(image_norm(image), image_rotation)],
+            dim=1,
+        )
 
 
 def _heads(layer: Any, tokens: Tensor, head: int) -> Tensor:  # noqa: ANN401
@@ -101,9 +117,10 @@ def use_real_rotary(transformer: Any) -> None:  # noqa: ANN401 - untyped library
     ]
     if not attentions:
         return
-    _compare(transformer, attentions[0])
+    kind = _kind_for(attentions[0])
+    _compare(transformer, attentions[0], kind())
     for attention in attentions:
-        attention.set_processor(RealRotary())
+        attention.set_processor(kind())
     plain = transformer.pos_embed.forward
 
     @functools.wraps(plain)
@@ -113,13 +130,21 @@ def use_real_rotary(transformer: Any) -> None:  # noqa: ANN401 - untyped library
     transformer.pos_embed.forward = forward
 
 
+def _kind_for(attention: Any) -> type[RealRotary]:  # noqa: ANN401
+    if not attention.to_q.weight.is_cuda:
+        return RealRotary
+    from worker.engine.diffusers.kernels import KernelRotary  # noqa: PLC0415 - needs triton
+
+    return KernelRotary
+
+
 def as_real(rotation: Tensor) -> Tensor:
     """Complex [tokens, pairs] as cosines and sines, [2, tokens, pairs]."""
     return torch.stack([rotation.real, rotation.imag])
 
 
 @torch.no_grad()
-def _compare(transformer: Any, attention: Any) -> None:  # noqa: ANN401
+def _compare(transformer: Any, attention: Any, processor: RealRotary) -> None:  # noqa: ANN401
     layer = attention.to_q.weight
     numbers = torch.Generator().manual_seed(0)
     image, text = (
@@ -130,7 +155,7 @@ def _compare(transformer: Any, attention: Any) -> None:  # noqa: ANN401
         [[(1, _PROBE_SIDE, _PROBE_SIDE)]], max_txt_seq_len=_PROBE_TEXT, device=layer.device
     )
     theirs = attention.processor(attention, image, text, image_rotary_emb=rotations)
-    ours = RealRotary()(
+    ours = processor(
         attention, image, text, image_rotary_emb=(as_real(rotations[0]), as_real(rotations[1]))
     )
     for one, other in zip(theirs, ours, strict=True):

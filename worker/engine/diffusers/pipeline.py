@@ -106,7 +106,7 @@ def change_part(
 ) -> None:
     """What a load does to one part, before that is put in its place.
 
-    In this order: weights are added before they are rounded, and rounded before compiling.
+    In this order: weights are added before they are rounded.
     """
     match name:
         case "transformer":
@@ -127,7 +127,10 @@ def make_ready(
     placement: Placement,
     device: str,
 ) -> None:
-    """Repair, place and check a pipeline of changed parts.  Raises ``BadSettings``."""
+    """Repair, place and check a pipeline of changed parts.  Raises ``BadSettings``.
+
+    Blocks are compiled where they stay on the card: beside copying them, computing is a trifle.
+    """
     pipeline.set_progress_bar_config(disable=True)
     if load.scheduler:
         pipeline.scheduler = type(pipeline.scheduler).from_config(
@@ -139,6 +142,8 @@ def make_ready(
         take_seen(pipeline)
     mark_not_finite(pipeline)
     place(pipeline, placement, device)
+    if load.compiled and placement is Placement.RESIDENT and device != "cpu":
+        compile_blocks(pipeline.transformer, autotuned=load.autotuned)
     check_positions(pipeline, row)
 
 
@@ -220,8 +225,6 @@ def _change_transformer(
         merge_lora(transformer, lora)
     if load.precision is Precision.FP8:
         to_fp8(transformer, device)
-    if load.compiled and device != "cpu":
-        compile_blocks(transformer, autotuned=load.autotuned)
     _use_attention(transformer, load.attention)
     if load.step_cache is not None:
         transformer.enable_cache(diffusers.FirstBlockCacheConfig(threshold=load.step_cache))
