@@ -42,10 +42,10 @@ class Costs:
 
 
 def guessed(device: str) -> Costs:
-    """For one H100; a CPU has the tiny sizes."""
+    """For one H100 or H200; a CPU has the tiny sizes."""
     if device == "cpu":
         return Costs(build=2.0, forward=0.05)
-    return Costs(build=20.0, forward=0.5, compiling=90.0, offloading=60.0, offloaded_forward=1.5)
+    return Costs(build=20.0, forward=0.5, compiling=30.0, offloading=100.0, offloaded_forward=1.5)
 
 
 class Budget:

@@ -99,8 +99,8 @@ def _standing(profiles: Mapping[str, Profile], device: str) -> tuple[Case, ...]:
         # The third target; and the first row that a host with too little memory could end.
         Case(name="low-memory", profile=few, placement=Placement.GROUP_OFFLOAD),
         Case(name="quality-fp8", profile=profiles["quality-fp8"]),
-        Case(name="uncompiled", profile=_loaded(quality, Load()), exact=True),
         Case(name="model-offload", profile=few, placement=Placement.MODEL_OFFLOAD),
+        Case(name="uncompiled", profile=_loaded(quality, Load()), exact=True),
         Case(name="other-sums", profile=_loaded(quality, _other_sums(device)), exact=True),
         # Last: with random weights it shows no more than that it works.
         Case(name="cached", profile=profiles["cached"]),

@@ -52,11 +52,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pictures", type=int, default=1, choices=(1, 2, 3))
     parser.add_argument("--layers", type=int, help="of the transformer's 60: ratios in less time")
     parser.add_argument(
-        "--host-gib",
-        type=float,
-        help="what the host can give, where its system says less than that",
-    )
-    parser.add_argument(
         "--try",
         dest="levers",
         action="append",
@@ -119,7 +114,7 @@ def _bench(asked: Any, words: str) -> int:  # noqa: ANN401 - argparse's namespac
         print(f"{time.monotonic() - began:6.1f} s  {row.name}: {what}", file=sys.stderr)
         write(asked.out, content())
 
-    Session(setting, budget, host_gib=asked.host_gib).run(cases, tell)
+    Session(setting, budget).run(cases, tell)
     print(markdown(content()))
     failed = rows[0].outcome is not Outcome.MEASURED
     return int(failed or any(row.outcome is Outcome.FAILED for row in rows))

@@ -31,12 +31,9 @@ Tell = Callable[[Row], None]
 class Session:
     """Measures cases against one baseline.  Builds are shared by cases that follow each other."""
 
-    def __init__(
-        self, setting: Setting, budget: Budget, *, host_gib: float | None = None
-    ) -> None:
+    def __init__(self, setting: Setting, budget: Budget) -> None:
         self._setting = setting
         self._budget = budget
-        self._host_gib = host_gib
         self._host_needs: dict[Placement, float] = {}
         self._built: Built | None = None
         self._built_as: tuple[object, ...] = ()
@@ -121,7 +118,7 @@ class Session:
             return None
         self._drop()  # what the row before had locked counts as taken, and will not be
         needed = self._host_needs.get(case.placement, 0.0) + HOST_MARGIN
-        left = host.gib_available() if self._host_gib is None else self._host_gib
+        left = host.gib_available()
         if left >= needed:
             return None
         return f"host memory: needs {needed:.0f} GiB, {left:.0f} are available"
