@@ -1,9 +1,9 @@
 """Whoever submits and asks: client library, CLI, HTTP API.
 
-from producer import Edit, Picture, connect
+from producer import Edit, connect
 
 with connect() as client:
-    job = client.submit(Edit(pictures=[Picture.at("mug.jpg")], instruction="make it red"))
+    job = client.submit(Edit(pictures=["mug.jpg"], instruction="make it red"))
     client.wait(job.id)
     picture = client.result(job.id)
 """

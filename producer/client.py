@@ -32,6 +32,16 @@ from jobs.model import (
 from jobs.reconciler import Reconciler
 from jobs.states import JobState
 from jobs.tokens import Count, check_tokens
+from producer.arguments import (
+    Pictured,
+    Span,
+    check_kinds,
+    check_texts,
+    job_ids,
+    kinds_of,
+    pictures,
+    span,
+)
 from producer.dispatching import Nudger
 from producer.inputs import Inputs, Picture
 from producer.sending import Draft, Offers, Sender
@@ -41,17 +51,19 @@ PAGE: Final = 1_000  # jobs read in one statement
 FIRST_POLL: Final = 0.05  # seconds
 LONGEST_POLL: Final = 1.0  # seconds
 LINK_FOR: Final = timedelta(hours=1)
+LONGEST_LINK: Final = timedelta(days=7)  # S3 signs none for longer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Edit:
     """One picture to make: the source first, then up to two references.
 
-    ``model`` and ``profile`` fall back to the client's; the other fields are those of
-    ``jobs.model.EditRequest`` and ``NewJob``.
+    Each picture is a path, a file's bytes, or a ``Picture``; a span is a ``timedelta`` or a
+    number of seconds.  ``model`` and ``profile`` fall back to the client's; the other fields
+    are those of ``jobs.model.EditRequest`` and ``NewJob``.
     """
 
-    pictures: Sequence[Picture]
+    pictures: Sequence[Pictured]
     instruction: str
     model: str | None = None
     profile: str | None = None
@@ -69,9 +81,9 @@ class Edit:
     priority: Priority = Priority.NORMAL
     metadata: Mapping[str, str] = field(default_factory=dict)
     max_failures: int = MAX_FAILURES
-    start_within: timedelta | None = None
-    run_limit: timedelta | None = None
-    keep_for: timedelta | None = None
+    start_within: Span | None = None
+    run_limit: Span | None = None
+    keep_for: Span | None = None
     wait_for_model: bool = False
 
 
@@ -93,11 +105,10 @@ TREATMENT: Final = (
     "priority",
     "metadata",
     "max_failures",
-    "start_within",
-    "run_limit",
-    "keep_for",
     "wait_for_model",
 )
+SPANS: Final = ("start_within", "run_limit", "keep_for")
+KINDS: Final = kinds_of(Edit)
 
 
 class Client:
@@ -174,13 +185,13 @@ class Client:
 
     def _draft(self, edit: Edit) -> Draft | JobsError:
         """Everything that can be wrong without the pictures is said before they are sent."""
-        treatment: dict[str, Any] = {name: getattr(edit, name) for name in TREATMENT}
         try:
-            _check_pictures(edit)
-            new = NewJob(request=self._request(edit), tenant=self.tenant, **treatment)
+            _check(edit)
+            given = _pictures(edit)
+            new = NewJob(request=self._request(edit), tenant=self.tenant, **_treatment(edit))
         except InvalidRequest as error:
             return error
-        return Draft(new=new, pictures=edit.pictures)
+        return Draft(new=new, pictures=given)
 
     def _request(self, edit: Edit) -> EditRequest:
         """Its pictures are still none.  Raises ``InvalidRequest``."""
@@ -260,40 +271,41 @@ class Client:
         where = JobFilter(tenant=self.tenant, batch=batch, suspect=True)
         return sum(self.ledger.counts(where).values())
 
-    def wait(self, job: JobId | str, *, timeout: timedelta | None = None) -> Job:
+    def wait(self, job: JobId | str, *, timeout: Span | None = None) -> Job:
         """Return the finished job.  Raises ``Timeout``; the job goes on all the same."""
         (finished,) = self.wait_all([job], timeout=timeout)
         return finished
 
     def wait_all(
-        self, jobs: Sequence[JobId | str], *, timeout: timedelta | None = None
+        self, jobs: Sequence[JobId | str], *, timeout: Span | None = None
     ) -> builtins.list[Job]:
         """All of them, finished, in order.  Raises ``Timeout``, ``JobNotFound``."""
         return deque(self.watch(jobs, timeout=timeout), maxlen=1).pop()
 
     def watch(
-        self, jobs: Sequence[JobId | str], *, timeout: timedelta | None = None
+        self, jobs: Sequence[JobId | str], *, timeout: Span | None = None
     ) -> Iterator[builtins.list[Job]]:
         """The jobs as they are, again and again, until all are final."""
-        deadline = time.monotonic() + timeout.total_seconds() if timeout else None
+        longest = None if timeout is None else span("timeout", timeout)
+        deadline = None if longest is None else time.monotonic() + longest.total_seconds()
         pause = FIRST_POLL
-        job_ids = [job_id(one) for one in jobs]
-        found = {job.id: job for job in self._found(job_ids)}
+        named = job_ids(jobs)
+        found = {job.id: job for job in self._found(named)}
         while True:
-            yield [found[one] for one in job_ids]
+            yield [found[one] for one in named]
             left = [job.id for job in found.values() if not job.state.is_final]
             if not left:
                 return
             if deadline is not None and time.monotonic() >= deadline:
-                raise Timeout(f"{len(left)} of {len(found)} jobs not finished after {timeout}")
+                raise Timeout(f"{len(left)} of {len(found)} jobs not finished after {longest}")
             _pause(pause)
             pause = min(LONGEST_POLL, pause * 1.3)
             found |= {job.id: job for job in self._found(left)}  # the others are final
 
-    def _found(self, job_ids: Sequence[JobId]) -> builtins.list[Job]:
-        jobs = self.ledger.get_many(job_ids)
-        if len(jobs) < len(job_ids):
-            for one in job_ids:
+    def _found(self, named: Sequence[JobId]) -> builtins.list[Job]:
+        jobs = self.ledger.get_many(named)
+        if len(jobs) < len(named):
+            for one in named:
                 self.ledger.get(one)  # raises JobNotFound, naming the id
         return jobs
 
@@ -301,11 +313,18 @@ class Client:
         """The picture.  Raises ``NoResult`` with the reason when there is none."""
         return self.artifacts.get(_announced(self.status(job)).key)
 
-    def link(self, job: Job, *, expires: timedelta = LINK_FOR) -> str:
-        """A URL to download the picture, good for a while.  Raises ``NoResult``."""
+    def link(self, job: Job | JobId | str, *, expires: Span = LINK_FOR) -> str:
+        """A URL to download the picture, good for a second to a week.
+
+        Raises ``NoResult``, ``InvalidRequest``.
+        """
+        job = job if isinstance(job, Job) else self.status(job)
         result = _announced(job)
         name = f"{job.id}.{job.request.format.value}"
-        return self.artifacts.link(result.key, expires=expires, download_as=name)
+        lasting = span("expires", expires)
+        if not timedelta(seconds=1) <= lasting <= LONGEST_LINK:
+            raise InvalidRequest(f"expires: 1 s to {LONGEST_LINK.days} days, got {lasting}")
+        return self.artifacts.link(result.key, expires=lasting, download_as=name)
 
     def cancel(self, job: JobId | str, *, who: str = "caller") -> Job:
         """Idempotent.  A running job stops within one step; a finished one stays as it is."""
@@ -319,9 +338,9 @@ class Client:
         One that may not be replayed (``NotReplayable``, ``JobNotFound``) harms no other.
         """
         outcomes: builtins.list[Submitted | JobsError] = []
-        job_ids = [job_id(one) for one in jobs]
-        for start in range(0, len(job_ids), CHUNK):
-            outcomes += self.ledger.replay(job_ids[start : start + CHUNK], who=who)
+        named = job_ids(jobs)
+        for start in range(0, len(named), CHUNK):
+            outcomes += self.ledger.replay(named[start : start + CHUNK], who=who)
         self._nudge(outcomes)
         return outcomes
 
@@ -340,11 +359,26 @@ def _announced(job: Job) -> Result:
     return job.result
 
 
-def _check_pictures(edit: Edit) -> None:
+def _check(edit: Edit) -> None:
+    if not isinstance(edit, Edit):
+        raise InvalidRequest(f"edits: each an Edit, got {type(edit).__name__}")
+    check_kinds(edit, KINDS)
+    check_texts("metadata", edit.metadata)
     check_instruction(edit.instruction)
-    if not 1 <= len(edit.pictures) <= MAX_PICTURES:
-        names = ", ".join(picture.name for picture in edit.pictures)
-        raise InvalidRequest(f"pictures: 1 to {MAX_PICTURES}, got {len(edit.pictures)} ({names})")
+
+
+def _pictures(edit: Edit) -> Sequence[Picture]:
+    found = pictures(edit.pictures)
+    if not 1 <= len(found) <= MAX_PICTURES:
+        names = ", ".join(picture.name for picture in found)
+        raise InvalidRequest(f"pictures: 1 to {MAX_PICTURES}, got {len(found)} ({names})")
+    return found
+
+
+def _treatment(edit: Edit) -> dict[str, Any]:
+    given = {name: value for name in SPANS if (value := getattr(edit, name)) is not None}
+    spans = {name: span(name, value) for name, value in given.items()}
+    return {name: getattr(edit, name) for name in TREATMENT} | spans
 
 
 def _counted(

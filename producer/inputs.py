@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Final
 
 from jobs import pictures
 from jobs.artifacts import ArtifactStore
+from jobs.errors import InvalidRequest
 from jobs.ledger import Ledger
 from jobs.model import input_key
 
@@ -23,14 +25,23 @@ MOST: Final = 100_000  # pictures remembered; a server lives for long
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Picture:
-    """A picture by its path, or by its bytes and a name for error messages."""
+    """A picture by its path, or by its bytes and a name for error messages.
+
+    Raises ``InvalidRequest`` where it has neither, or both.
+    """
 
     name: str
     path: Path | None = None
     data: bytes | None = None
 
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.data is None):
+            raise InvalidRequest(f"{self.name}: a Picture has a path or data, one of them")
+        if not isinstance(self.data, bytes | None):
+            raise InvalidRequest(f"{self.name}: data: bytes, got {type(self.data).__name__}")
+
     @classmethod
-    def at(cls, path: Path | str) -> Picture:
+    def at(cls, path: PathLike[str] | str) -> Picture:
         return cls(name=str(path), path=Path(path))
 
     def read(self) -> bytes:

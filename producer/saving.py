@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from jobs.errors import InvalidRequest
 from jobs.model import OutputFormat
+from producer.arguments import pictures
 from producer.entries import Entry, stem
 from producer.photos import EXTENSIONS
 
@@ -102,8 +103,8 @@ def out_of(text: str | None, *, several: bool) -> Out | None:
 
 def sources_of(entry: Entry) -> list[Path]:
     """The files that an entry's edit reads."""
-    pictures = entry.edit.pictures if entry.edit else ()
-    return [picture.path for picture in pictures if picture.path is not None]
+    read = pictures(entry.edit.pictures) if entry.edit else ()
+    return [picture.path for picture in read if picture.path is not None]
 
 
 def write(data: bytes, path: Path | None, stdout: Callable[[], BinaryIO]) -> None:

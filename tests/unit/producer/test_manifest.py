@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jobs.errors import InvalidRequest
 from jobs.model import OutputFormat, Priority
 from producer import manifest
+from producer.arguments import pictures
 from producer.client import Edit
 from producer.entries import Entry
 from producer.inputs import Picture
@@ -54,7 +55,7 @@ def test_a_row_becomes_an_edit() -> None:
 
 def test_paths_are_relative_to_the_manifest() -> None:
     (entry,) = read("image,image2,instruction\nsub/mug.jpg,/logos/panda.png,x\n")
-    source, reference = edit(entry).pictures
+    source, reference = pictures(edit(entry).pictures)
 
     assert source == Picture(name="sub/mug.jpg", path=FOLDER / "sub/mug.jpg")
     assert reference.path == Path("/logos/panda.png")
@@ -107,7 +108,7 @@ def test_references_of_the_command_line_come_after_those_of_the_row() -> None:
     logo = Picture.at("logo.png")
     (entry,) = read("image,image2,instruction\na.png,b.png,x\n", references=[logo])
 
-    assert [one.name for one in edit(entry).pictures] == ["a.png", "b.png", "logo.png"]
+    assert [one.name for one in pictures(edit(entry).pictures)] == ["a.png", "b.png", "logo.png"]
 
 
 def test_json_lines_are_read_by_extension_and_by_content() -> None:

@@ -24,7 +24,8 @@ def job_of(shop: Shop) -> Entry:
 
 
 def photographed(entry: Entry, name: str, path: Path | None = None) -> Entry:
-    edit = Edit(pictures=[Picture(name=name, path=path)], instruction="x")
+    picture = Picture(name=name, path=path, data=None if path else b"")
+    edit = Edit(pictures=[picture], instruction="x")
     return Entry(name=name, edit=edit, job=entry.job)
 
 
