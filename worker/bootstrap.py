@@ -45,6 +45,7 @@ def load_engine(settings: WorkerSettings) -> Engine:
                 profiles=settings.profile_names,
                 placement=settings.placement,
                 licences=settings.licence_names,
+                compiled=settings.compiled,
                 memory=_home(settings.digests_dir),
             ),
         )

@@ -25,6 +25,9 @@ class WorkerSettings(Settings):
         default="", description="profiles to serve, by comma; empty: all of the first one's load"
     )
     placement: Literal["auto", "resident", "model-offload", "group-offload"] = "auto"
+    compiled: bool = Field(
+        default=True, description="compile a resident model's blocks at start, on a GPU"
+    )
     licences: str = Field(
         default="", description="models, by comma, whose limited licence you have accepted"
     )

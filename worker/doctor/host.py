@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from jobs.errors import BadSettings
 from worker.bootstrap import load_engine
 from worker.cards import check_card
 from worker.doctor.findings import Finding, Site, fine, problem, skipped, warning
 from worker.engine.diffusers.models import ModelRow, model_row
-from worker.engine.diffusers.offer import accept_licence, offered
+from worker.engine.diffusers.offer import accept_licence, check_compiler, offered
+from worker.engine.diffusers.placement import AUTO
 
 GIB: Final = 2**30
 #: Pictures of a few jobs, and logs.
@@ -39,6 +41,23 @@ def model_is_whole(site: Site) -> Finding:
         return problem("; ".join(wrong[:3]), FETCH_AGAIN)
     offer = offered(row, folder, settings.profile_names)  # raises, naming what is missing
     return fine(f"{row.name}: {', '.join(profile.name for profile in offer.profiles)}")
+
+
+def compiler_is_there(site: Site) -> Finding:
+    """Where the whole model will lie on a GPU; which ``auto`` decides by the card's free memory."""
+    settings = site.settings
+    if settings.engine == "fake" or settings.card.startswith("cpu"):
+        return skipped("nothing is compiled without a GPU")
+    offer = offered(model_row(settings.model), settings.weights, settings.profile_names)
+    if not (settings.compiled and offer.load.compiled) or "offload" in settings.placement:
+        return skipped("nothing is to be compiled")
+    try:
+        check_compiler(offer)
+    except BadSettings as error:
+        if settings.placement == AUTO:
+            return warning(str(error), "it is needed where the whole model fits on the card")
+        raise
+    return fine("there, with Python's headers and triton")
 
 
 def engine_works(site: Site) -> Finding:

@@ -35,6 +35,7 @@ CHECKS: Final = (
     Check(name="disk", look=host.disk_has_room, exit_code=HOST),
     Check(name="card", look=host.card_is_there, exit_code=HOST),
     Check(name="model", look=host.model_is_whole, exit_code=HOST),
+    Check(name="compiler", look=host.compiler_is_there, needs="model", exit_code=HOST),
     Check(name="engine", look=host.engine_works, needs="model", exit_code=HOST),
 )
 #: What to do where an error's own message does not say it.
@@ -44,6 +45,7 @@ TO_DO: Final = {
     "Redis": "start it, or correct PACKSHOT_REDIS_URL; the cards work without it meanwhile",
     "S3": "start it, correct PACKSHOT_S3_URL, or run 'packshot init' to make the bucket",
     "card": "correct PACKSHOT_CARD",
+    "compiler": "install it, or set PACKSHOT_COMPILED=false",
     "model": "correct PACKSHOT_MODEL, …_MODEL_DIR, …_PROFILES or …_LICENCES",
 }
 LOOK_AT_IT: Final = "see docs/operations.md"

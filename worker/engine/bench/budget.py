@@ -24,7 +24,7 @@ class Costs:
     build: float
     forward: float
     compiling: float = 0.0
-    offloading: float = 0.0  #: moving the weights to the host, and locking them there
+    offloading: float = 0.0  #: moving the weights to the host, and locking them there or back
     offloaded_forward: float = 0.0
 
     def of(self, case: Case, *, built: bool) -> float:
@@ -32,8 +32,7 @@ class Costs:
         forward, seconds = self.forward, 0.0 if built else self.build
         if case.placement is not Placement.RESIDENT:
             forward = max(forward, self.offloaded_forward)
-            locks = case.placement is Placement.GROUP_OFFLOAD
-            seconds += self.offloading if locks else self.offloading / 2
+            seconds += self.offloading
         passes: float = case.passes + WARM_PASSES + AROUND
         if case.profile.load.compiled and not built:
             seconds += self.compiling * (2 if case.profile.load.autotuned else 1)
@@ -42,10 +41,10 @@ class Costs:
 
 
 def guessed(device: str) -> Costs:
-    """For one H100 or H200; a CPU has the tiny sizes."""
+    """As measured on one H200; a CPU has the tiny sizes."""
     if device == "cpu":
         return Costs(build=2.0, forward=0.05)
-    return Costs(build=20.0, forward=0.5, compiling=30.0, offloading=100.0, offloaded_forward=1.5)
+    return Costs(build=5.0, forward=0.4, compiling=30.0, offloading=110.0, offloaded_forward=0.8)
 
 
 class Budget:

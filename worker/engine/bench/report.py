@@ -11,7 +11,7 @@ from worker.engine.bench.rows import BASELINE, Outcome, Row
 from worker.engine.bench.sizes import FULL
 
 SMOKE: Final = "CPU smoke, tiny sizes: no figure of speed."
-SMOKE_ON_GPU: Final = "Tiny sizes: no figure of speed."
+SMOKE_ON_GPU: Final = "Not the whole model: ratios alone."
 HEAD: Final = (
     "row",
     "steps, guidance",

@@ -117,7 +117,9 @@ class Session:
         if case.placement is Placement.RESIDENT or self._built_as == case.built_as:
             return None
         self._drop()  # what the row before had locked counts as taken, and will not be
-        needed = self._host_needs.get(case.placement, 0.0) + HOST_MARGIN
+        if not self._host_needs:
+            return "host memory: what the weights need is not known, as plain diffusers did not run"
+        needed = self._host_needs[case.placement] + HOST_MARGIN
         left = host.gib_available()
         if left >= needed:
             return None

@@ -28,7 +28,13 @@ from worker.engine.diffusers.compiling import (
 )
 from worker.engine.diffusers.faults import failure_of
 from worker.engine.diffusers.models import ModelRow, model_row
-from worker.engine.diffusers.offer import Offer, accept_licence, offered
+from worker.engine.diffusers.offer import (
+    Offer,
+    accept_licence,
+    check_compiler,
+    is_to_compile,
+    offered,
+)
 from worker.engine.diffusers.phases import Phases, asking_before
 from worker.engine.diffusers.pipeline import Report, load_pipeline, read_index
 from worker.engine.diffusers.placement import AUTO, Placed, Placement, choose
@@ -55,6 +61,7 @@ class Options:
     profiles: tuple[str, ...] = ()  #: none: all that need no other load than the first
     placement: str = AUTO
     licences: tuple[str, ...] = ()  #: models whose limited licence was accepted
+    compiled: bool = True  #: where a profile's load says so
     memory: Path | None = None  #: where the digests of weights are remembered
 
 
@@ -120,11 +127,15 @@ class DiffusersEngine:
         began = time.monotonic()
         accept_licence(row, options.licences)
         offer = offered(row, folder, options.profiles)
+        if not options.compiled:
+            offer = offer.uncompiled()
         read_index(folder, row)
         device = "cpu" if card.startswith("cpu") else "cuda"
         needs = row.needs_at(offer.load.precision)
         placed = choose(options.placement, needs, room_on(device))
         _warn_of_others(placed)
+        if is_to_compile(offer.load, placed.placement, device):
+            check_compiler(offer)
         # Files that are not as they should be are refused before 58 GB of them are loaded.
         revision = folder_revision(folder, lora=offer.load.lora, memory=options.memory)
         report = Report(device=device)

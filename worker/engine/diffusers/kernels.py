@@ -60,7 +60,7 @@ class KernelRotary(RealRotary):
         return tokens
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _joined(  # type: ignore[no-untyped-def]  # noqa: ANN202, PLR0913, PLR0917
     text,  # noqa: ANN001 - compiled, not called
     text_weight,  # noqa: ANN001
@@ -123,11 +123,11 @@ def use_gelu_products(transformer: torch.nn.Module) -> None:
     """In every feed-forward of tanh's GELU whose weights are as they were loaded."""
     for part in list(transformer.modules()):
         for name, layer in part.named_children():
-            if _fits(layer):
+            if isinstance(layer, GELU) and _fits(layer):
                 setattr(part, name, GeluProduct(layer.proj))
 
 
-def _fits(layer: torch.nn.Module) -> bool:
-    if type(layer) is not GELU or layer.approximate != "tanh" or layer.proj.bias is None:
+def _fits(layer: Any) -> bool:  # noqa: ANN401 - untyped library
+    if layer.approximate != "tanh" or layer.proj.bias is None:
         return False
     return not is_traceable_wrapper_subclass(layer.proj.weight)  # rounded: torchao's own product

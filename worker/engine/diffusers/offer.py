@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
+import shutil
+import sysconfig
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jobs.errors import BadSettings
 from worker.engine.diffusers.models import ModelRow
+from worker.engine.diffusers.placement import Placement
 from worker.engine.diffusers.profiles import LORA_FOLDER, Load, Precision, Profile
 
 log = logging.getLogger(__name__)
@@ -21,6 +25,9 @@ class Offer:
 
     load: Load
     profiles: tuple[Profile, ...]
+
+    def uncompiled(self) -> Offer:
+        return replace(self, load=replace(self.load, compiled=False))
 
 
 def is_installed(package: str) -> bool:
@@ -93,6 +100,34 @@ def _missing(profile: Profile, folder: Path, installed: Callable[[str], bool]) -
     if load.precision is Precision.FP8 and not installed("torchao"):
         missing.append("the package torchao")
     return missing
+
+
+def is_to_compile(load: Load, placement: Placement, device: str) -> bool:
+    """Where blocks stay on a GPU: beside copying them, computing is a trifle."""
+    return load.compiled and placement is Placement.RESIDENT and device != "cpu"
+
+
+def check_compiler(offer: Offer, *, installed: Callable[[str], bool] = is_installed) -> None:
+    """Raises ``BadSettings`` with all that compiling for a GPU lacks here.
+
+    Else warm-up would find out, in triton's words (whose runtime/build.py looks for these).
+    """
+    lacking = []
+    if not installed("triton"):
+        lacking.append("the package triton (torch's build for CUDA brings it)")
+    named = os.environ.get("CC")  # noqa: TID251 - triton's setting, not ours
+    compilers = [named] if named else ["gcc", "clang"]
+    if not any(shutil.which(one) for one in compilers):
+        lacking.append(f"a C compiler ({' or '.join(compilers)})")
+    headers = Path(sysconfig.get_paths()["include"])
+    if not (headers / "Python.h").is_file():
+        lacking.append(f"Python's headers ({headers}/Python.h)")
+    if lacking:
+        names = ", ".join(profile.name for profile in offer.profiles)
+        raise BadSettings(
+            f"profiles {names} are compiled at start, which lacks {', '.join(lacking)}: install it,"
+            " or set PACKSHOT_COMPILED=false and have edits take longer by a third"
+        )
 
 
 def accept_licence(row: ModelRow, accepted: Sequence[str]) -> None:

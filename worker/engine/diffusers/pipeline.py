@@ -26,6 +26,7 @@ from worker.engine.diffusers.contract import check_contract, check_positions
 from worker.engine.diffusers.exact import flatten_vae
 from worker.engine.diffusers.lora import merge_lora
 from worker.engine.diffusers.models import ModelRow
+from worker.engine.diffusers.offer import is_to_compile
 from worker.engine.diffusers.placement import MIB, Placement
 from worker.engine.diffusers.placing import card_peak_mib, forget_card_peak, place
 from worker.engine.diffusers.precision import bytes_of, to_fp8
@@ -127,10 +128,7 @@ def make_ready(
     placement: Placement,
     device: str,
 ) -> None:
-    """Repair, place and check a pipeline of changed parts.  Raises ``BadSettings``.
-
-    Blocks are compiled where they stay on the card: beside copying them, computing is a trifle.
-    """
+    """Repair, place and check a pipeline of changed parts.  Raises ``BadSettings``."""
     pipeline.set_progress_bar_config(disable=True)
     if load.scheduler:
         pipeline.scheduler = type(pipeline.scheduler).from_config(
@@ -142,7 +140,7 @@ def make_ready(
         take_seen(pipeline)
     mark_not_finite(pipeline)
     place(pipeline, placement, device)
-    if load.compiled and placement is Placement.RESIDENT and device != "cpu":
+    if is_to_compile(load, placement, device):
         compile_blocks(pipeline.transformer, autotuned=load.autotuned)
     check_positions(pipeline, row)
 

@@ -7,8 +7,15 @@ import pytest
 
 from jobs.errors import BadSettings
 from worker.engine.diffusers.models import MODELS, ModelRow, model_row
-from worker.engine.diffusers.offer import Offer, accept_licence, offered
-from worker.engine.diffusers.profiles import Precision
+from worker.engine.diffusers.offer import (
+    Offer,
+    accept_licence,
+    check_compiler,
+    is_to_compile,
+    offered,
+)
+from worker.engine.diffusers.placement import Placement
+from worker.engine.diffusers.profiles import Load, Precision
 
 REAL = model_row("qwen-image-edit-2509")
 EIGHT_STEPS = "Qwen-Image-Edit-2509-Lightning-8steps-V1.0-bf16.safetensors"
@@ -102,3 +109,62 @@ def test_what_changes_pictures_is_never_in_quality() -> None:
     for row in MODELS.values():
         load = row.profiles[0].load
         assert (load.lora, load.step_cache, load.precision) == (None, None, Precision.BF16)
+
+
+@pytest.mark.parametrize(
+    ("load", "placement", "device", "compiled"),
+    [
+        (Load(compiled=True), Placement.RESIDENT, "cuda", True),
+        (Load(compiled=True), Placement.GROUP_OFFLOAD, "cuda", False),
+        (Load(compiled=True), Placement.MODEL_OFFLOAD, "cuda", False),
+        (Load(compiled=True), Placement.RESIDENT, "cpu", False),
+        (Load(), Placement.RESIDENT, "cuda", False),
+    ],
+)
+def test_blocks_are_compiled_where_they_stay_on_a_gpu(
+    load: Load, placement: Placement, device: str, *, compiled: bool
+) -> None:
+    assert is_to_compile(load, placement, device) is compiled
+
+
+def test_whoever_cannot_compile_is_told_all_that_is_lacking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_paths", lambda: {"include": str(tmp_path)})
+    offer = offered(REAL, tmp_path)
+
+    with pytest.raises(BadSettings) as refused:
+        check_compiler(offer, installed=lambda _package: False)
+
+    assert str(refused.value) == (
+        "profiles quality are compiled at start, which lacks the package triton (torch's build for"
+        f" CUDA brings it), a C compiler (gcc or clang), Python's headers ({tmp_path}/Python.h):"
+        " install it, or set PACKSHOT_COMPILED=false and have edits take longer by a third"
+    )
+
+
+def test_a_compiler_that_cc_names_is_the_only_one_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("gcc", "mine"):
+        (tmp_path / name).touch(mode=0o755)
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_paths", lambda: {"include": str(tmp_path)})
+    offer = offered(REAL, tmp_path)
+
+    monkeypatch.setenv("CC", "mine")
+    check_compiler(offer, installed=lambda _package: True)
+    monkeypatch.setenv("CC", "another")
+    with pytest.raises(BadSettings, match=r"lacks a C compiler \(another\): install"):
+        check_compiler(offer, installed=lambda _package: True)
+
+
+def test_compiling_can_be_switched_off_and_nothing_else_changes(tmp_path: Path) -> None:
+    offer = offered(REAL, tmp_path)
+
+    assert offer.load.compiled
+    assert offer.uncompiled().load == Load(group=offer.load.group)
+    assert offer.uncompiled().profiles == offer.profiles
