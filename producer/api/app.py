@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from importlib.metadata import version
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -9,6 +10,7 @@ from uuid import UUID
 import anyio
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, FastAPI, Form, Header, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
@@ -45,6 +47,21 @@ async def _is_form(request: Request) -> None:
         raise HTTPException(415, f"send {FORM}, not {kind or 'a body without a Content-Type'}")
 
 
+async def _names_filters(request: Request) -> None:
+    """What would be ignored is refused: a misspelt filter would list everything."""
+    known = [one.alias for one in request.scope["route"].dependant.query_params]
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    unknown = f"unknown filter; there are {', '.join(known)}"
+    wrong = {name: "given twice" if name in known else unknown for name in given}
+    errors = [
+        {"type": "query", "loc": ("query", name), "msg": told}
+        for name, told in wrong.items()
+        if given[name] > 1 or name not in known
+    ]
+    if errors:
+        raise RequestValidationError(errors)
+
+
 Caller = Annotated[Client, Depends(_client)]
 
 edits: Final = APIRouter(prefix="/v1/edits", tags=["edits"])
@@ -74,7 +91,12 @@ def submit(
     return _accepted(client, client.submit(form.edit(idempotency_key)))
 
 
-@edits.get("", response_model=EditPage, responses=declared(422, 503))
+@edits.get(
+    "",
+    response_model=EditPage,
+    dependencies=[Depends(_names_filters)],
+    responses=declared(422, 503),
+)
 def list_edits(  # noqa: PLR0913 - each is a field of the query
     *,
     client: Caller,

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
+import pytest
+
 from jobs.ids import new_job_id
 from jobs.model import JobId, Suspicion
 from jobs.testing import MemoryArtifacts, MemoryLedger
@@ -274,6 +276,28 @@ def test_a_list_refuses_what_it_cannot_mean(api: Downstream) -> None:
 
         assert response.status_code == 422, query
         assert response.json()["detail"].startswith(query.partition("=")[0])
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "message"),
+    [
+        (
+            "frob=1&batch=spring",
+            "frob",
+            "unknown filter; there are state, batch, suspect, limit, before",
+        ),
+        ("state=failed&state=queued", "state", "given twice"),
+    ],
+)
+def test_a_list_refuses_a_filter_that_it_would_ignore(
+    api: Downstream, query: str, field: str, message: str
+) -> None:
+    response = api.get(f"/v1/edits?{query}")
+
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["errors"] == [{"field": field, "message": message}]
+    assert response.json()["detail"] == f"{field}: {message}"
 
 
 def test_a_submitted_picture_is_stored_once(api: Downstream, client: Client) -> None:
