@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.worker.doctor_site import FINE, PROBLEM, rows_of
+from tests.integration.worker.doctor_site import FINE, PROBLEM, SKIPPED, WARNING, rows_of
 from worker.doctor import host
-from worker.doctor.findings import Row
+from worker.doctor.findings import Row, Verdict
 
 
 def weights() -> bytes:
@@ -100,6 +100,34 @@ def test_a_limited_licence_that_nobody_accepted_is_told(
     assert silent.verdict is PROBLEM
     assert "PACKSHOT_LICENCES" in silent.found
     assert "FluxKontextPipeline" in accepted.found
+
+
+@pytest.mark.parametrize(
+    ("options", "verdict", "told"),
+    [
+        ({"card": "0"}, WARNING, "lacks a C compiler (none)"),
+        ({"card": "0", "placement": "resident"}, PROBLEM, "lacks a C compiler (none)"),
+        ({"card": "0", "placement": "group-offload"}, SKIPPED, "nothing is to be compiled"),
+        ({"card": "0", "compiled": False}, SKIPPED, "nothing is to be compiled"),
+        ({"card": "cpu:0"}, SKIPPED, "nothing is compiled without a GPU"),
+    ],
+)
+def test_a_compiler_is_asked_for_where_it_is_needed(
+    ready: dict[str, str],
+    model_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, object],
+    verdict: Verdict,
+    told: str,
+) -> None:
+    monkeypatch.setenv("CC", "none")
+    rows = rows_of(
+        ready, engine="diffusers", model_dir=model_dir, model="qwen-image-edit-2509", **options
+    )
+    finding = rows["compiler"].finding
+
+    assert finding.verdict is verdict
+    assert told in finding.found
 
 
 def a_card(folder: Path, *, says: str, ends: int) -> str:

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import shutil
+import sys
 import sysconfig
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -108,15 +109,18 @@ def is_to_compile(load: Load, placement: Placement, device: str) -> bool:
 
 
 def check_compiler(offer: Offer, *, installed: Callable[[str], bool] = is_installed) -> None:
-    """Raises ``BadSettings`` with all that compiling for a GPU lacks here.
+    """Name triton the compiler of this environment, where it has one of its own.
 
-    Else warm-up would find out, in triton's words (whose runtime/build.py looks for these).
+    Raises ``BadSettings`` with all that compiling for a GPU lacks here.  Else warm-up would find
+    out, in triton's words (whose runtime/build.py looks for these).
     """
     lacking = []
     if not installed("triton"):
         lacking.append("the package triton (torch's build for CUDA brings it)")
-    named = os.environ.get("CC")  # noqa: TID251 - triton's setting, not ours
-    compilers = [named] if named else ["gcc", "clang"]
+    named = os.environ  # noqa: TID251 - CC is triton's setting, not ours
+    if "CC" not in named and (own := shutil.which("gcc", path=str(Path(sys.prefix, "bin")))):
+        named["CC"] = own  # an environment's programs need not be on the PATH of its Python
+    compilers = [named["CC"]] if named.get("CC") else ["gcc", "clang"]
     if not any(shutil.which(one) for one in compilers):
         lacking.append(f"a C compiler ({' or '.join(compilers)})")
     headers = Path(sysconfig.get_paths()["include"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,23 @@ def test_a_compiler_that_cc_names_is_the_only_one_looked_for(
     monkeypatch.setenv("CC", "another")
     with pytest.raises(BadSettings, match=r"lacks a C compiler \(another\): install"):
         check_compiler(offer, installed=lambda _package: True)
+
+
+def test_an_environments_own_compiler_goes_before_the_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is what was packed, and a Python that is started by its path has it on no PATH."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "gcc").touch(mode=0o755)
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setenv("CC", "")
+    monkeypatch.delenv("CC")
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_paths", lambda: {"include": str(tmp_path)})
+
+    check_compiler(offered(REAL, tmp_path), installed=lambda _package: True)
+
+    assert os.environ["CC"] == str(tmp_path / "bin" / "gcc")  # noqa: TID251 - where triton looks
 
 
 def test_compiling_can_be_switched_off_and_nothing_else_changes(tmp_path: Path) -> None:
