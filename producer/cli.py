@@ -124,6 +124,8 @@ def wait(
 ) -> None:
     """Wait until jobs are finished; save pictures with -o.
 
+    In a batch, a job that was replayed is waited for by its replay.
+
     \b
     packshot wait --batch spring --timeout 2h -o results/
     """

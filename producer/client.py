@@ -244,12 +244,19 @@ class Client:
         """Every move of the job, oldest first.  Raises ``JobNotFound``."""
         return self.ledger.history(self.status(job).id)
 
-    def batch(self, name: str) -> builtins.list[Job]:
-        """All jobs of a batch, oldest first.  Raises ``JobNotFound`` when there is none."""
-        jobs = self.all_of(JobFilter(tenant=self.tenant, batch=name))
+    def batch(self, name: str, *, replaced: bool = False) -> builtins.list[Job]:
+        """The jobs of a batch, oldest first.  Raises ``JobNotFound`` when there is none.
+
+        Where one of them took another's key over, by a replay or as the same was submitted anew,
+        it stands in the other's place; with ``replaced`` both do, each in its own.
+        """
+        jobs = self.all_of(JobFilter(tenant=self.tenant, batch=name))[::-1]
         if not jobs:
             raise JobNotFound(f"no job in batch {name!r}")
-        return jobs[::-1]
+        if replaced:
+            return jobs
+        by_age = sorted(jobs, key=lambda job: job.created_at)  # ids are of the submitters' clocks
+        return [*{job.idempotency_key: job for job in by_age}.values()]
 
     def all_of(self, where: JobFilter) -> builtins.list[Job]:
         """Newest first, however many there are."""

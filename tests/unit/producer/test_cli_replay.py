@@ -4,7 +4,7 @@ import pytest
 
 from jobs.ids import new_job_id
 from jobs.states import JobState
-from tests.unit.producer.shop import FAILURE, Shop
+from tests.unit.producer.shop import FAILURE, Shop, photo
 
 UNKNOWN = str(new_job_id())
 
@@ -139,3 +139,37 @@ def test_list_finds_by_class_and_code(shop: Shop) -> None:
     assert [one["id"] for one in shop.json("list", "--failed", "--class", "permanent")] == ids
     assert [one["id"] for one in shop.json("list", "--code", FAILURE.code)] == ids
     assert shop.json("list", "--class", "lost") == []
+
+
+def test_waiting_for_a_batch_waits_for_the_replay_instead(shop: Shop) -> None:
+    old, kept = dead(shop, "red", "blue")
+    (new,) = shop.json("replay", old)
+    shop.complete_next()
+
+    answers = shop.json("wait", "--batch", "before", code=10)
+
+    assert [(one["id"], one["state"]) for one in answers] == [
+        (new["id"], "succeeded"),
+        (kept, "failed"),
+    ]
+
+
+def test_a_job_whose_key_went_to_another_batch_is_still_its_own_batchs(shop: Shop) -> None:
+    (old,) = dead(shop, "red")
+    moved = ("submit", "-", "-i", "red", "--batch", "later")
+    (new,) = shop.json(*moved, stdin=photo())
+    shop.complete_next()
+
+    assert [one["id"] for one in shop.json("wait", "--batch", "before", code=10)] == [old]
+    assert [one["id"] for one in shop.json("wait", "--batch", "later")] == [new["id"]]
+
+
+def test_a_report_of_a_batch_tells_of_what_failed_before_its_replay(shop: Shop) -> None:
+    (old,) = dead(shop, "red")
+    shop.json("replay", old)
+    shop.complete_next()
+
+    (found,) = shop.json("report", "--batch", "before")
+
+    assert (found["counts"]["failed"], found["counts"]["succeeded"]) == (1, 1)
+    assert (found["looked_at"], found["failures"]) == (2, {"permanent/bad_picture": 1})
