@@ -14,7 +14,8 @@ from jobs.errors import JobsError
 from jobs.model import Job, JobId, OutputFormat, Priority
 from jobs.states import JobState
 from producer.bootstrap import connect
-from producer.client import Client, Edit
+from producer.client import Client
+from producer.edits import Edit
 from producer.inputs import Picture
 
 __all__ = [

@@ -5,13 +5,12 @@ from __future__ import annotations
 import builtins
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from jobs.artifacts import ArtifactStore
-from jobs.checks import check_instruction
 from jobs.dispatch import Dispatcher
 from jobs.errors import InvalidRequest, JobNotFound, JobsError, NoResult, Timeout
 from jobs.ids import job_id
@@ -19,31 +18,19 @@ from jobs.ledger import JobFilter, Ledger, Move, Place, Submitted
 from jobs.model import (
     DEFAULT_MODEL,
     DEFAULT_TENANT,
-    MAX_FAILURES,
-    MAX_PICTURES,
     EditRequest,
     Job,
     JobId,
     NewJob,
-    OutputFormat,
-    Priority,
     Result,
 )
 from jobs.reconciler import Reconciler
 from jobs.states import JobState
 from jobs.tokens import Count, check_tokens
-from producer.arguments import (
-    Pictured,
-    Span,
-    check_kinds,
-    check_texts,
-    job_ids,
-    kinds_of,
-    pictures,
-    span,
-)
+from producer.arguments import Span, job_ids, span
 from producer.dispatching import Nudger
-from producer.inputs import Inputs, Picture
+from producer.edits import REQUEST, Edit, check, pictures_of, treatment_of
+from producer.inputs import Inputs
 from producer.sending import Draft, Offers, Sender
 
 CHUNK: Final = 500  # jobs recorded in one transaction
@@ -52,63 +39,6 @@ FIRST_POLL: Final = 0.05  # seconds
 LONGEST_POLL: Final = 1.0  # seconds
 LINK_FOR: Final = timedelta(hours=1)
 LONGEST_LINK: Final = timedelta(days=7)  # S3 signs none for longer
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Edit:
-    """One picture to make: the source first, then up to two references.
-
-    Each picture is a path, a file's bytes, or a ``Picture``; a span is a ``timedelta`` or a
-    number of seconds.  ``model`` and ``profile`` fall back to the client's; the other fields
-    are those of ``jobs.model.EditRequest`` and ``NewJob``.
-    """
-
-    pictures: Sequence[Pictured]
-    instruction: str
-    model: str | None = None
-    profile: str | None = None
-    seed: int | None = None
-    steps: int | None = None
-    true_cfg_scale: float | None = None
-    negative: str | None = None
-    size: str = "auto"
-    format: OutputFormat = OutputFormat.PNG
-    quality: int | None = None
-    alpha: bool = False
-    idempotency_key: str | None = None
-    salt: str = ""
-    batch: str | None = None
-    priority: Priority = Priority.NORMAL
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    max_failures: int = MAX_FAILURES
-    start_within: Span | None = None
-    run_limit: Span | None = None
-    keep_for: Span | None = None
-    wait_for_model: bool = False
-
-
-#: Fields of ``Edit`` that go into the request, and those that say how to treat the job.
-REQUEST: Final = (
-    "seed",
-    "steps",
-    "true_cfg_scale",
-    "negative",
-    "size",
-    "format",
-    "quality",
-    "alpha",
-)
-TREATMENT: Final = (
-    "idempotency_key",
-    "salt",
-    "batch",
-    "priority",
-    "metadata",
-    "max_failures",
-    "wait_for_model",
-)
-SPANS: Final = ("start_within", "run_limit", "keep_for")
-KINDS: Final = kinds_of(Edit)
 
 
 class Client:
@@ -186,9 +116,9 @@ class Client:
     def _draft(self, edit: Edit) -> Draft | JobsError:
         """Everything that can be wrong without the pictures is said before they are sent."""
         try:
-            _check(edit)
-            given = _pictures(edit)
-            new = NewJob(request=self._request(edit), tenant=self.tenant, **_treatment(edit))
+            check(edit)
+            given = pictures_of(edit)
+            new = NewJob(request=self._request(edit), tenant=self.tenant, **treatment_of(edit))
         except InvalidRequest as error:
             return error
         return Draft(new=new, pictures=given)
@@ -364,28 +294,6 @@ def _announced(job: Job) -> Result:
         when = job.result_deleted_at.isoformat(sep=" ", timespec="minutes")
         raise NoResult(f"job {job.id}: its picture was deleted at {when}; submit it again")
     return job.result
-
-
-def _check(edit: Edit) -> None:
-    if not isinstance(edit, Edit):
-        raise InvalidRequest(f"edits: each an Edit, got {type(edit).__name__}")
-    check_kinds(edit, KINDS)
-    check_texts("metadata", edit.metadata)
-    check_instruction(edit.instruction)
-
-
-def _pictures(edit: Edit) -> Sequence[Picture]:
-    found = pictures(edit.pictures)
-    if not 1 <= len(found) <= MAX_PICTURES:
-        names = ", ".join(picture.name for picture in found)
-        raise InvalidRequest(f"pictures: 1 to {MAX_PICTURES}, got {len(found)} ({names})")
-    return found
-
-
-def _treatment(edit: Edit) -> dict[str, Any]:
-    given = {name: value for name in SPANS if (value := getattr(edit, name)) is not None}
-    spans = {name: span(name, value) for name, value in given.items()}
-    return {name: getattr(edit, name) for name in TREATMENT} | spans
 
 
 def _counted(

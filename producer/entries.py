@@ -10,7 +10,7 @@ from typing import BinaryIO, Literal
 from jobs.errors import JobsError, Unavailable
 from jobs.ids import job_id
 from jobs.model import Job, JobId
-from producer.client import Edit
+from producer.edits import Edit
 
 
 @dataclass(kw_only=True, slots=True)

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from jobs.errors import InvalidRequest
 from jobs.model import OutputFormat, Priority
-from producer.client import Edit
+from producer.edits import Edit
 from producer.entries import Entry
 from producer.inputs import Picture
 

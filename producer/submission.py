@@ -16,7 +16,8 @@ import click
 from jobs.errors import InvalidRequest, JobsError
 from jobs.model import OutputFormat, Priority
 from producer import manifest, photos
-from producer.client import Client, Edit
+from producer.client import Client
+from producer.edits import Edit
 from producer.entries import Entry
 from producer.inputs import Picture
 from producer.progress import uploading

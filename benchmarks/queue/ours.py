@@ -27,7 +27,7 @@ from jobs.log import set_up
 from jobs.model import DEFAULT_TENANT, Result, input_key, output_key
 from jobs.states import JobState
 from jobs.testing.memory_artifacts import MemoryArtifacts
-from producer.client import Edit
+from producer.edits import Edit
 from producer.inputs import Picture
 from worker.engine.fake import FakeEngine
 from worker.gate import Place

@@ -26,7 +26,7 @@ from jobs.ledger import JobFilter
 from jobs.model import DEFAULT_TENANT, OutputFormat, input_key
 from jobs.postgres.tables import is_alive, worker
 from jobs.states import JobState
-from producer.client import Edit
+from producer.edits import Edit
 from producer.inputs import Picture
 
 PIXELS: Final = (1152, 864)  # one megapixel

@@ -13,7 +13,7 @@ from jobs import pictures
 from jobs.checks import MAX_INSTRUCTION_CHARS
 from jobs.errors import InvalidRequest
 from jobs.model import MAX_PICTURES, OutputFormat, Priority
-from producer.client import REQUEST, Edit
+from producer.edits import REQUEST, Edit
 from producer.inputs import Picture
 
 LONGEST_SPAN: Final = 366 * 86_400  # seconds

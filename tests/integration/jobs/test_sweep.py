@@ -21,7 +21,8 @@ from jobs.postgres.retention import PostgresRetention
 from jobs.s3 import S3Store
 from jobs.sweep import Policy, Sweep
 from jobs.testing import RecordingDispatcher
-from producer.client import Client, Edit
+from producer.client import Client
+from producer.edits import Edit
 from producer.inputs import Picture
 from tests.conformance.scenes import MODEL, WORKER, at_once, claimed, failed, new, submitted
 from tests.services import eventually, let_pass_in

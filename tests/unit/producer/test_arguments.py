@@ -13,7 +13,8 @@ import pytest
 
 from jobs.errors import InvalidRequest, Timeout, UnusablePicture
 from jobs.ledger import Submitted
-from producer.client import Client, Edit
+from producer.client import Client
+from producer.edits import Edit
 from producer.inputs import Picture
 from tests.unit.producer.shop import Shop, photo
 

@@ -17,7 +17,8 @@ from jobs.model import ArtifactKey, Job, JobId
 from jobs.settings import ProducerSettings
 from producer import client as client_module
 from producer.bootstrap import connect
-from producer.client import Client, Edit
+from producer.client import Client
+from producer.edits import Edit
 from producer.inputs import Picture
 from tests.services import eventually
 from tests.unit.producer.shop import WORKER, Shop, WorkedLedger, photo

@@ -12,7 +12,7 @@ from jobs.errors import InvalidRequest
 from jobs.model import OutputFormat, Priority
 from producer import manifest
 from producer.arguments import pictures
-from producer.client import Edit
+from producer.edits import Edit
 from producer.entries import Entry
 from producer.inputs import Picture
 

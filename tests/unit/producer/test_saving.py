@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jobs.errors import InvalidRequest
 from jobs.model import OutputFormat
-from producer.client import Edit
+from producer.edits import Edit
 from producer.entries import Entry, entry_of, stem
 from producer.inputs import Picture
 from producer.saving import Out, write

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from jobs.model import Suspicion
 from producer.api.schemas import SUCCEEDED, EditPage, EditView, Problem
-from producer.client import Edit
+from producer.edits import Edit
 from tests.unit.producer.api.scenes import Downstream, Hand
 
 
