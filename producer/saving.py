@@ -57,6 +57,13 @@ class Out:
             return None
         return FORMATS.get(self.path.suffix.lower())
 
+    def check(self, made: OutputFormat) -> None:
+        """The name says what is saved there.  Raises ``InvalidRequest``."""
+        if self.path is not None and self.format not in {None, made}:
+            suffix = next(suffix for suffix, one in FORMATS.items() if one is made)
+            name = self.path.with_suffix(suffix).name
+            raise InvalidRequest(f"-o {self.path}: the picture is {made.value}; name it {name}")
+
     def prepare(self, sources: Iterable[Path] = ()) -> None:
         """Find out before any work whether results can be saved.  Raises ``InvalidRequest``."""
         if self.path is None:
@@ -74,8 +81,14 @@ class Out:
             raise InvalidRequest(f"-o {self.path}: is the photograph itself; name another file")
 
     def places(self, entries: Sequence[Entry]) -> list[Path | None]:
-        """A file for each entry with a job: two never share one, and none is a source."""
+        """A file for each entry with a job: two never share one, and none is a source.
+
+        Raises ``InvalidRequest`` where the name is one of another format.
+        """
         if self.path is None or not self.is_folder:
+            for entry in entries:
+                if entry.job:
+                    self.check(entry.job.request.format)
             return [self.path if entry.job else None for entry in entries]
         names = _Names(self.path, (one for entry in entries for one in sources_of(entry)))
         return [names.free(entry) if entry.job else None for entry in entries]

@@ -129,6 +129,8 @@ def destination(options: Options, entries: Sequence[Entry]) -> Out | None:
         return None
     is_many = options["manifest"] is not None or any(map(_is_folder, options["photos"]))
     out = Out.of(options["out"], several=len(entries) > 1 or is_many)
+    if options["format"] is not None:
+        out.check(OutputFormat(options["format"]))
     out.prepare(source for entry in entries for source in sources_of(entry))
     if out.format and options["format"] is None:
         for entry in entries:

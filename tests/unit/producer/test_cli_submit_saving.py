@@ -48,6 +48,33 @@ def test_out_may_be_a_file_whose_name_asks_for_the_format(worked: Shop, tmp_path
     assert (tmp_path / "red.jpg").read_bytes() == picture_of(job)
 
 
+def test_a_files_name_and_another_format_do_not_go_together(worked: Shop, tmp_path: Path) -> None:
+    place = tmp_path / "red.png"
+    asked = ("submit", "-", "-i", "red", "--format", "webp", "-o")
+    result = worked.run(*asked, place, stdin=photo())
+
+    told = f"packshot: -o {place}: the picture is webp; name it red.webp\n"
+    assert (result.exit_code, result.stderr, worked.jobs) == (2, told, [])
+
+
+@pytest.mark.parametrize("command", ["wait", "result"])
+def test_a_picture_is_not_saved_as_one_of_another_format(
+    worked: Shop, tmp_path: Path, command: str
+) -> None:
+    (job,) = worked.submitted("red")
+    worked.complete_next()
+    result = worked.run(command, job, "-o", tmp_path / "red.webp")
+
+    told = f"packshot: -o {tmp_path / 'red.webp'}: the picture is png; name it red.png\n"
+    assert (result.exit_code, result.stderr, left_in(tmp_path)) == (2, told, [])
+
+
+def test_the_two_spellings_of_jpeg_are_one(worked: Shop, tmp_path: Path) -> None:
+    for name in ("red.jpg", "red.JPEG"):
+        asked = ("submit", "-", "-i", "red", "--format", "jpeg", "-o")
+        assert worked.run(*asked, tmp_path / name, stdin=photo()).exit_code == 0
+
+
 def test_out_may_be_standard_output(worked: Shop) -> None:
     result = worked.run("submit", "-", "-i", "red", "-o", "-", stdin=photo())
     (job,) = worked.jobs
