@@ -102,6 +102,12 @@ def test_a_limited_licence_that_nobody_accepted_is_told(
     assert "FluxKontextPipeline" in accepted.found
 
 
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "none")
+
+
+@pytest.mark.usefixtures("no_compiler")
 @pytest.mark.parametrize(
     ("options", "verdict", "told"),
     [
@@ -115,12 +121,10 @@ def test_a_limited_licence_that_nobody_accepted_is_told(
 def test_a_compiler_is_asked_for_where_it_is_needed(
     ready: dict[str, str],
     model_dir: Path,
-    monkeypatch: pytest.MonkeyPatch,
     options: dict[str, object],
     verdict: Verdict,
     told: str,
 ) -> None:
-    monkeypatch.setenv("CC", "none")
     rows = rows_of(
         ready, engine="diffusers", model_dir=model_dir, model="qwen-image-edit-2509", **options
     )

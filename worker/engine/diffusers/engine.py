@@ -276,7 +276,7 @@ class DiffusersEngine:
     @contextmanager
     def _placed(self, placement: Placement, call: Call) -> Iterator[None]:
         """For one edit: the next one is likely to fit again, and is much faster so."""
-        self._place(placement, call)
+        self._place(placement, call, for_one_edit=True)
         try:
             yield
         finally:
@@ -284,9 +284,10 @@ class DiffusersEngine:
             self._place(self.placement, call)
             _free_cache()  # what was locked in the host for the smaller placement
 
-    def _place(self, placement: Placement, call: Call) -> None:
+    def _place(self, placement: Placement, call: Call, *, for_one_edit: bool = False) -> None:
+        device, tell = self._device, call.tell_alive
         try:
-            place(self._pipeline, placement, self._device, tell=call.tell_alive)
+            place(self._pipeline, placement, device, tell=tell, for_one_edit=for_one_edit)
         except (MemoryError, RuntimeError) as error:
             # Half here, half there: nothing that this process makes can be trusted.
             raise WorkerFatal(f"the model could not be placed as {placement}: {error}") from error

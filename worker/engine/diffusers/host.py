@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+
 from worker.engine.diffusers.placement import GIB, Placement
-from worker.engine.diffusers.placing import tensors_of
 
 MEMORY: Final = Path("/proc/meminfo")
+#: Left for everything else when weights are locked, which cannot be taken back: GiB.
+MARGIN: Final = 8.0
 SHARE: Final = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -25,7 +29,7 @@ def gib_available() -> float:
 
 def gib_of(pipeline: Any, placement: Placement) -> float:  # noqa: ANN401 - untyped library
     """That weights take: none, once as they are, or locked: torch does so in powers of two."""
-    sizes = [tensor.nbytes for tensor in tensors_of(pipeline)]
+    sizes = [tensor.nbytes for tensor in _tensors_of(pipeline)]
     match placement:
         case Placement.RESIDENT:
             return 0.0
@@ -33,6 +37,29 @@ def gib_of(pipeline: Any, placement: Placement) -> float:  # noqa: ANN401 - unty
             return sum(sizes) / GIB
         case Placement.GROUP_OFFLOAD:
             return sum(1 << (size - 1).bit_length() for size in sizes if size) / GIB
+
+
+def has_room_to_lock(pipeline: Any) -> bool:  # noqa: ANN401
+    """Whether weights that are here already may take what locked ones do."""
+    locked, as_they_are = (
+        gib_of(pipeline, one) for one in (Placement.GROUP_OFFLOAD, Placement.MODEL_OFFLOAD)
+    )
+    return gib_available() >= locked - as_they_are + MARGIN
+
+
+def parts_of(pipeline: Any) -> dict[str, torch.nn.Module]:  # noqa: ANN401
+    """Those that have weights, by name."""
+    return {
+        name: part
+        for name, part in pipeline.components.items()
+        if isinstance(part, torch.nn.Module)
+    }
+
+
+def _tensors_of(pipeline: Any) -> Iterator[torch.Tensor]:  # noqa: ANN401
+    for part in parts_of(pipeline).values():
+        yield from part.parameters()
+        yield from part.buffers()
 
 
 def _numbers(file: Path) -> dict[str, int]:

@@ -1,8 +1,8 @@
 """Where a model's parts live: on the card, or in host memory until they are needed.
 
     resident        all on the card                       fastest
-    model-offload   one part at a time on the card        a few seconds more a picture
-    group-offload   a few layers at a time on the card    many times slower
+    model-offload   one part at a time on the card        seconds more a picture
+    group-offload   a few layers at a time on the card    the weights are copied for each pass
 
 None of them changes a pixel on the same card.
 """
@@ -52,14 +52,13 @@ class Needs:
         return following[0] if following else None
 
 
-#: Resident: 59.7 GiB measured for one reference (vLLM-Omni, H200), 61.5 for two at 1536 x 1536.
-#: Model-offload: the transformer's 38.1 GiB and a request's 2.3, rounded up.  Group-offload:
-#: others report 4 to 8 GB; ours is not measured.
-QWEN_BF16: Final = Needs(resident=64.0, model_offload=44.0, group_offload=8.0)
-#: Derived: the transformer with its rounded layers 27.5 GiB, text encoder 14.4, VAE 0.2, and as
-#: much for a request as others measured beside bf16 weights, 6.0.  (41.2 GiB in all, vllm-omni
-#: PR #1764, which rounds more layers.)  No group-offload: a rounded transformer is made on the
-#: card, and whether the library's hooks can stream its layers was never seen.
+#: On an H200 torch reserved (docs/benchmarks.md): resident 58.5 GiB in a warm-up that saw three
+#: references and the largest picture, 55.1 in an edit of one; model-offload 40.0 in an edit of
+#: one; group-offload 4.7, with three references 6.3.  To these come CUDA's own, some 0.6.
+QWEN_BF16: Final = Needs(resident=60.0, model_offload=44.0, group_offload=8.0)
+#: Resident: 47.6 GiB reserved in the same warm-up.  Model-offload is derived: the transformer with
+#: its rounded layers 27.5 GiB, and 6.0 for a request.  No group-offload: a rounded transformer is
+#: made on the card, and whether the library's hooks can stream its layers was never seen.
 QWEN_FP8: Final = Needs(resident=50.0, model_offload=34.0, group_offload=None)
 #: Derived from the weights: transformer 22.2 GiB, text encoders 9.1, VAE 0.2.
 FLUX_KONTEXT: Final = Needs(resident=36.0, model_offload=26.0, group_offload=6.0)
