@@ -182,11 +182,15 @@ class Client:
         """
         jobs = self.all_of(JobFilter(tenant=self.tenant, batch=name))[::-1]
         if not jobs:
-            raise JobNotFound(f"no job in batch {name!r}")
+            raise self.no_batch(name)
         if replaced:
             return jobs
         by_age = sorted(jobs, key=lambda job: job.created_at)  # ids are of the submitters' clocks
         return [*{job.idempotency_key: job for job in by_age}.values()]
+
+    def no_batch(self, name: str) -> JobNotFound:
+        """Of another tenant there may well be one of this name."""
+        return JobNotFound(f"no job in batch {name!r} of tenant {self.tenant!r}")
 
     def all_of(self, where: JobFilter) -> builtins.list[Job]:
         """Newest first, however many there are."""

@@ -14,7 +14,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from jobs.errors import JobNotFound
 from jobs.ledger import JobFilter
 from jobs.model import Job
 from jobs.states import JobState
@@ -67,7 +66,7 @@ def snapshots(
         now = _snapshot(client, batch)
         took = time.monotonic() - began
         if batch and not sum(now.counts.values()):
-            raise JobNotFound(f"no job in batch {batch!r}")
+            raise client.no_batch(batch)
         yield now
         if batch and now.is_finished:
             return

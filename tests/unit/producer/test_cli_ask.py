@@ -143,7 +143,7 @@ def test_a_batch_without_jobs_is_not_found(shop: Shop, command: str) -> None:
     result = shop.run(command, "--batch", "nowhere")
 
     assert result.exit_code == 4
-    assert result.stderr == "packshot: no job in batch 'nowhere'\n"
+    assert result.stderr == "packshot: no job in batch 'nowhere' of tenant 'default'\n"
 
 
 # ---- cancel

@@ -120,7 +120,7 @@ def test_a_batch_is_read_page_by_page_oldest_first(
     client.submit(edit("f", batch="other"))
 
     assert [job.id for job in client.batch("spring")] == [job.id for job in jobs]
-    with pytest.raises(JobNotFound, match="no job in batch 'autumn'"):
+    with pytest.raises(JobNotFound, match="no job in batch 'autumn' of tenant 'default'"):
         client.batch("autumn")
 
 
