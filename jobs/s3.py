@@ -15,6 +15,7 @@ import urllib3
 from minio import Minio
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
+from minio.helpers import check_bucket_name
 
 from jobs.artifacts import Stored
 from jobs.errors import BadSettings, Denied, NoSuchArtifact, Unavailable
@@ -31,7 +32,7 @@ RIGHTS: Final = (
 #: In one request, from the caller's own bytes: of parts the SDK holds a second copy, all at once,
 #: and one that is killed leaves those it sent in the bucket.  S3 takes no more: 5 GiB.
 ONE_PART: Final = 5 * 2**30
-#: Between 3 and 63 of these; https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+#: 3 to 63 of these; https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -49,7 +50,7 @@ class S3Store:
         parts = _parts(url)
         if parts is None:
             raise BadSettings("PACKSHOT_S3_URL: not of the form http://ACCESS:SECRET@HOST/BUCKET")
-        bucket = parts.path.strip("/")
+        bucket = _bucket(parts)
         endpoint = parts.netloc.rpartition("@")[2]
         client = Minio(
             endpoint,
@@ -166,8 +167,23 @@ def _parts(url: str) -> SplitResult | None:
         named = parts.hostname and parts.username and parts.password and parts.port != 0
     except ValueError:  # a port that is no number, or half an IPv6 address
         return None
-    known = parts.scheme in {"http", "https"} and BUCKET_NAME.fullmatch(parts.path.strip("/"))
+    known = parts.scheme in {"http", "https"} and parts.path.strip("/")
     return parts if named and known else None
+
+
+def _bucket(parts: SplitResult) -> str:
+    """Raises ``BadSettings`` for a name that S3 gives to none."""
+    name = parts.path.strip("/")
+    if not BUCKET_NAME.fullmatch(name):
+        raise BadSettings(
+            f"PACKSHOT_S3_URL: bucket {name[:80]!r}: a bucket's name has 3 to 63 characters of"
+            " a-z, 0-9, '.' and '-', the first and the last a letter or digit"
+        )
+    try:
+        check_bucket_name(name)  # the SDK would only say it at the first call
+    except ValueError as error:
+        raise BadSettings(f"PACKSHOT_S3_URL: {error}") from None
+    return name
 
 
 def _cause(error: Exception) -> str:

@@ -122,6 +122,23 @@ def test_a_url_that_cannot_be_meant_is_a_bad_setting(url: str) -> None:
     assert "secret@" not in str(caught.value)
 
 
+@pytest.mark.parametrize("bucket", ["b", "ab", "x" * 64, "No_Bucket", "-packshot", "a/b"])
+def test_a_name_that_is_no_buckets_is_told_apart_from_the_url(bucket: str) -> None:
+    with pytest.raises(BadSettings) as caught:
+        S3Store.from_url(f"http://access:secret@host/{bucket}")
+
+    assert str(caught.value) == (
+        f"PACKSHOT_S3_URL: bucket {bucket!r}: a bucket's name has 3 to 63 characters of a-z, 0-9,"
+        " '.' and '-', the first and the last a letter or digit"
+    )
+
+
+@pytest.mark.parametrize("bucket", ["a..b", "192.168.1.1", "packshot-s3alias"])
+def test_a_name_that_the_sdk_refuses_is_a_bad_setting(bucket: str) -> None:
+    with pytest.raises(BadSettings, match=f"PACKSHOT_S3_URL: bucket name {bucket} "):
+        S3Store.from_url(f"http://access:secret@host/{bucket}")
+
+
 @pytest.mark.parametrize(
     ("url", "where"),
     [
