@@ -45,7 +45,7 @@ from worker.engine.diffusers.placing import (
     place,
     room_on,
 )
-from worker.engine.diffusers.profiles import Profile
+from worker.engine.diffusers.profiles import Precision, Profile
 from worker.engine.diffusers.repairs import noise_of_the_seed, picture_areas
 from worker.engine.diffusers.revision import folder_revision
 from worker.engine.diffusers.seen import Seen, see
@@ -129,13 +129,15 @@ class DiffusersEngine:
         offer = offered(row, folder, options.profiles)
         if not options.compiled:
             offer = offer.uncompiled()
-        read_index(folder, row)
+        parts = read_index(folder, row)
         device = "cpu" if card.startswith("cpu") else "cuda"
         needs = row.needs_at(offer.load.precision)
         placed = choose(options.placement, needs, room_on(device))
         _warn_of_others(placed)
         if is_to_compile(offer.load, placed.placement, device):
             check_compiler(offer)
+        if offer.load.precision is Precision.BF16:  # rounded ones take less, and who knows how much
+            host.check_room(folder, parts, placed.placement)
         # Files that are not as they should be are refused before 58 GB of them are loaded.
         revision = folder_revision(folder, lora=offer.load.lora, memory=options.memory)
         report = Report(device=device)

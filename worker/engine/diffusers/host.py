@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors import safe_open
 
+from jobs.errors import BadSettings
 from worker.engine.diffusers.placement import GIB, Placement
 
 MEMORY: Final = Path("/proc/meminfo")
 #: Left for everything else when weights are locked, which cannot be taken back: GiB.
 MARGIN: Final = 8.0
+BF16: Final = 2  #: bytes
 SHARE: Final = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -28,8 +32,35 @@ def gib_available() -> float:
 
 
 def gib_of(pipeline: Any, placement: Placement) -> float:  # noqa: ANN401 - untyped library
-    """That weights take: none, once as they are, or locked: torch does so in powers of two."""
-    sizes = [tensor.nbytes for tensor in _tensors_of(pipeline)]
+    """That a pipeline's weights take."""
+    return _gib([tensor.nbytes for tensor in _tensors_of(pipeline)], placement)
+
+
+def check_room(folder: Path, parts: Iterable[str], placement: Placement) -> None:
+    """Before weights are read that the host cannot hold, and the kernel ends the process.
+
+    Raises ``BadSettings``.
+    """
+    sizes = [size for part in parts for size in _sizes_in(folder / part)]
+    needed, left = _gib(sizes, placement), gib_available()
+    if needed > left:
+        raise BadSettings(
+            f"{placement.value} takes {needed:.1f} GiB of the host's memory for the weights, and"
+            f" {left:.1f} are available: free some, take a larger host, or a card that holds more"
+            " of the model (PACKSHOT_PLACEMENT)"
+        )
+
+
+def _sizes_in(part: Path) -> Iterator[int]:
+    """Bytes of each weight as a GPU's engine reads it."""
+    for file in sorted(part.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118 - no mapping
+                yield BF16 * math.prod(weights.get_slice(name).get_shape())
+
+
+def _gib(sizes: Sequence[int], placement: Placement) -> float:
+    """None, once as they are, or locked: torch does so in powers of two."""
     match placement:
         case Placement.RESIDENT:
             return 0.0
