@@ -17,6 +17,8 @@ from envpack.node.errors import InvalidManifest
 _Z95: Final = 1.959964  # of a normal distribution: two-sided 95 %
 #: Of fewer values, not even the least and the greatest hold the median in 95 of 100 cases.
 _FEWEST_TIMED: Final = 6
+#: A report reads 200,000; the exact test has as many terms, and takes a second for these.
+_MOST: Final = 1_000_000
 
 
 class Verdict(StrEnum):
@@ -49,7 +51,8 @@ class Limits:
     psnr: float | None = 35.0  #: dB of each golden picture; ``None``: not asked for
 
     def __post_init__(self) -> None:
-        if self.minimum < 1 or not 0 < self.chance < 1 or self.tolerance <= 0 or self.slower < 1:
+        least = self.minimum >= 1 and self.tolerance > 0 and self.slower >= 1  # false of a NaN
+        if not least or not 0 < self.chance < 1:
             raise InvalidManifest(
                 "limits: minimum from 1, chance between 0 and 1, tolerance above 0, slower from 1"
             )
@@ -291,14 +294,17 @@ def _one(row: Mapping[str, Any]) -> Figures:
     card = row["seconds"]["card"]
     attempts, errors = int(row["attempts"]), sum(map(int, row["errors"].values()))
     memory = int(row["out_of_memory"])
+    timed = int(card["count"]) if card else 0
     if not 0 <= memory <= errors <= attempts:
         raise InvalidManifest(f"report: {row['release']}: more errors than attempts")
+    if not (attempts <= _MOST and 0 <= timed <= _MOST):
+        raise InvalidManifest(f"report: {row['release']}: counts are 0 to {_MOST:,}")
     return Figures(
         release=str(row["release"]),
         attempts=attempts,
         errors=errors,
         out_of_memory=memory,
-        timed=int(card["count"]) if card else 0,
+        timed=timed,
         median=_bounds(card) if card else None,
         golden={str(name): float(value) for name, value in row["golden"]["psnr"].items()},
     )

@@ -187,8 +187,29 @@ def test_what_is_no_report_is_refused(wrong: object) -> None:
         judged(wrong)
 
 
-@pytest.mark.parametrize("limits", [{"minimum": 0}, {"chance": 0}, {"tolerance": 0}, {"slower": 0}])
-def test_limits_that_decide_nothing_are_refused(limits: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "counts_",
+    [
+        {"attempts": 10**400},
+        {"attempts": 10**400, "errors": 10**400},
+        {"attempts": 10**9, "errors": 10**9},  # the exact test would take an hour
+        {"timed": 10**400},
+        {"timed": -1},
+    ],
+)
+def test_counts_that_no_report_makes_are_refused(counts_: dict[str, Any]) -> None:
+    with pytest.raises(InvalidManifest, match=rf"^report: {NEW}: .*0 to 1,000,000$"):
+        judged(report(figures(**counts_)))
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        *({"minimum": 0}, {"chance": 0}, {"tolerance": 0}, {"slower": 0}),
+        *({"tolerance": float("nan")}, {"slower": float("nan")}),
+    ],
+)
+def test_limits_that_decide_nothing_are_refused(limits: dict[str, Any]) -> None:
     with pytest.raises(InvalidManifest):
         Limits(**limits)
 
