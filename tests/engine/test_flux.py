@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -101,6 +102,27 @@ def test_the_transformer_sees_the_whole_source_at_the_pictures_own_size(
     (light,) = seen
     assert light.shape == (made.height, made.width)
     assert np.abs(lit(light) - lit(np.asarray(picture.convert("L"), np.float64))).max() < 0.003
+
+
+@pytest.fixture
+def heard(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
+    """What diffusers logs; it hands nothing on to the root."""
+    library = logging.getLogger("diffusers")
+    library.addHandler(caplog.handler)
+    yield lambda: caplog.text
+    library.removeHandler(caplog.handler)
+
+
+@pytest.mark.parametrize("name", [KONTEXT, KLEIN])
+def test_no_word_of_a_long_instruction_is_logged(
+    engines: dict[str, DiffusersEngine], ask: Ask, name: str, heard: Callable[[], str]
+) -> None:
+    """CLIP sees 77 tokens of it; T5, whose window is not exceeded, sees it all."""
+    logging.getLogger("diffusers.probe").warning("heard")
+    made(engines[name], ask("paint the secret sign red " * 12, steps=2), WIDE)
+
+    assert "heard" in heard()
+    assert "sign" not in heard()
 
 
 def test_kontexts_guidance_is_an_input_that_a_request_may_set(

@@ -31,7 +31,12 @@ from worker.engine.diffusers.placement import MIB, Placement
 from worker.engine.diffusers.placing import card_peak_mib, forget_card_peak, place
 from worker.engine.diffusers.precision import bytes_of, to_fp8
 from worker.engine.diffusers.profiles import LORA_FOLDER, Load, Precision
-from worker.engine.diffusers.repairs import drop_head, mark_not_finite, pass_token_types
+from worker.engine.diffusers.repairs import (
+    cut_to_window,
+    drop_head,
+    mark_not_finite,
+    pass_token_types,
+)
 from worker.engine.diffusers.seen import take_seen
 
 LIBRARIES: Final = ("diffusers", "transformers")
@@ -138,6 +143,8 @@ def make_ready(
     if row.sees_pictures:
         pass_token_types(pipeline.text_encoder)
         take_seen(pipeline)
+    if hasattr(pipeline, "tokenizer_2"):
+        cut_to_window(pipeline.tokenizer)
     mark_not_finite(pipeline)
     place(pipeline, placement, device)
     if is_to_compile(load, placement, device):

@@ -52,6 +52,20 @@ def drop_head(text_encoder: Any) -> None:  # noqa: ANN401 - untyped library
         text_encoder.lm_head = torch.nn.Identity()
 
 
+def cut_to_window(tokenizer: Any) -> None:  # noqa: ANN401 - untyped library
+    """Cut what is too long at every call, as the pipeline has it cut for the encoder.
+
+    FLUX's asks CLIP's tokenizer once more, for all of the text, to do nothing but log the words
+    past its 77 tokens: they are a customer's.
+    """
+    plain = type(tokenizer)
+
+    def call(self: Any, *arguments: Any, **choices: Any) -> Any:  # noqa: ANN401
+        return plain.__call__(self, *arguments, **{"truncation": True, **choices})
+
+    tokenizer.__class__ = type(plain.__name__, (plain,), {"__call__": call})
+
+
 def mark_not_finite(pipeline: Any) -> None:  # noqa: ANN401 - untyped library
     """Have each picture say which share of the values behind it were no finite numbers.
 
