@@ -13,6 +13,7 @@ from jobs.errors import Unavailable
 from jobs.ledger import LEASE, Ledger
 from jobs.model import Lease, Order, WorkerInfo
 from worker.held import Held
+from worker.outage import Outage
 from worker.pulse import Pulse
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class LeaseKeeper:
         self.worker = worker
         self.lease = lease
         self._every = min(every, lease / 4).total_seconds()
-        self.is_away = False  #: the ledger did not answer the last round
+        self.outage = Outage("ledger")  #: lasts: it did not answer the last round
         self.pulse = Pulse()  #: beats after each round
         self.answered = Pulse()  #: beats when the ledger has answered
         self._held: list[Held] = []  # in the order of their claims
@@ -113,15 +114,10 @@ class LeaseKeeper:
             self.pulse.beat()
 
     def _round(self) -> None:
-        """Tells once that the ledger is away, and once that it is back."""
         try:
             self.renew()
         except Unavailable as error:
-            if not self.is_away:
-                log.warning("ledger_away", extra={"reason": str(error)})
-            self.is_away = True
+            self.outage.begins(error)
         else:
             self.answered.beat()
-            if self.is_away:
-                log.info("ledger_back")
-            self.is_away = False
+            self.outage.ends()

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from typing import Final, TypeVar
@@ -30,6 +30,7 @@ from worker.failures import failure_of, is_ours
 from worker.gate import Place
 from worker.held import ON_CARD, Held, Ordered, Stop
 from worker.leases import LeaseKeeper
+from worker.outage import Outage
 from worker.provenance import Labeller
 from worker.retry import pauses, retry_in
 from worker.suspects import suspicion_of
@@ -96,6 +97,7 @@ class Runner:
     patience: float = PATIENCE
     pauses: Callable[[], Iterator[float]] = pauses  #: seconds between tries in place
     on_ended: Callable[[Held, Verdict], None] = lambda _held, _verdict: None
+    outage: Outage = field(default_factory=lambda: Outage("store"))
 
     def run(self, lease: Lease, place: Place, *, came_by: str = "hand") -> Verdict:
         """Never raises: every ending is a verdict, a move in the ledger and a log line."""
@@ -189,7 +191,7 @@ class Runner:
             try:
                 return tell()
             except Unavailable:
-                refused += 0.0 if self.keeper.is_away else pause
+                refused += 0.0 if self.keeper.outage.lasts else pause
                 if refused > self.patience:
                     raise
             threading.Event().wait(pause)
@@ -294,10 +296,14 @@ class Runner:
         for pause in self.pauses():
             held.check()
             try:
-                return aside(act, held.check)
-            except Unavailable:
+                done = aside(act, held.check)
+            except Unavailable as error:
+                self.outage.begins(error)
                 if time.monotonic() + pause > deadline:
                     raise
+            else:
+                self.outage.ends()
+                return done
             held.wait(pause)
         raise AssertionError("pauses never end")
 

@@ -145,4 +145,4 @@ def test_an_outage_is_told_once_and_so_is_its_end(caplog: pytest.LogCaptureFixtu
         keeper = some_rounds(bench)
 
     assert caplog.messages == ["ledger_away", "ledger_back"]
-    assert not keeper.is_away
+    assert not keeper.outage.lasts

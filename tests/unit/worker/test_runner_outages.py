@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from jobs.errors import Denied, Transient
@@ -21,6 +23,19 @@ def test_a_short_outage_of_the_bucket_is_waited_for(call: str) -> None:
     assert verdict is Verdict.SUCCEEDED
     assert bench.job(lease).attempt == 1
     assert bench.bucket.refused == [call] * 3
+
+
+def test_an_outage_of_the_bucket_is_told_once_and_so_is_its_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench(patience=5.0)
+    bench.bucket.shut("get", times=3)
+
+    with caplog.at_level(logging.INFO):
+        bench.run(bench.lease())
+
+    assert caplog.messages == ["store_away", "store_back", "attempt_finished"]
+    assert "get" in vars(caplog.records[0])["reason"]
 
 
 def test_a_long_outage_of_the_bucket_costs_no_job_its_budget() -> None:
@@ -63,7 +78,7 @@ def test_a_bucket_that_refuses_our_keys_is_bounded_by_the_budget() -> None:
 @pytest.mark.parametrize(("call", "error"), [("complete", None), ("fail", Transient("not now"))])
 def test_an_ending_waits_for_the_ledger(call: str, error: Exception | None) -> None:
     bench = Bench() if error is None else raising(error)
-    bench.keeper.is_away = True
+    bench.keeper.outage.lasts = True
     bench.books.shut(call, times=5)
     lease = bench.lease()
 
