@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 
 from jobs.ids import new_job_id
+from jobs.model import JobId
 from jobs.states import JobState
+from jobs.testing import memory_rows
 from tests.unit.producer.shop import FAILURE, Shop, photo
 
 UNKNOWN = str(new_job_id())
@@ -152,6 +156,17 @@ def test_waiting_for_a_batch_waits_for_the_replay_instead(shop: Shop) -> None:
         (new["id"], "succeeded"),
         (kept, "failed"),
     ]
+
+
+def test_a_replay_by_a_host_whose_clock_is_behind_is_the_later_one(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (old,) = dead(shop, "red")
+    monkeypatch.setattr(memory_rows, "new_job_id", lambda: JobId(UUID(int=7)))
+    (new,) = shop.json("replay", old)
+
+    assert new["id"] < old
+    assert [str(job.id) for job in shop.client().batch("before")] == [new["id"]]
 
 
 def test_a_job_whose_key_went_to_another_batch_is_still_its_own_batchs(shop: Shop) -> None:
