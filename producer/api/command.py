@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from jobs import log as logs
-from jobs.errors import BadSettings
+from producer.listening import listener, url
 
 # Drivers and the web framework are imported where they are used.
 if TYPE_CHECKING:
@@ -52,19 +52,9 @@ def serve(host: str, port: int, *, log_json: bool) -> None:
     logs.set_up(as_json=log_json)
     with closing(connect_services(settings)) as services:
         services.check()
-    with _listener(host, port) as listener, connect(settings) as client:
-        _run(_server(client), listener)
+    with listener(host, port, options="--host, --port") as ours, connect(settings) as client:
+        _run(_server(client), ours)
     leave()
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    """Bound before anything else is started, so that the port is known, and a taken one told."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        reason = error.strerror or error
-        raise BadSettings(f"--host, --port: cannot listen on {host}:{port}: {reason}") from error
 
 
 def _server(client: Client) -> uvicorn.Server:
@@ -86,13 +76,13 @@ def _server(client: Client) -> uvicorn.Server:
     )
 
 
-def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+def _run(server: uvicorn.Server, ours: socket.socket) -> None:
     # Uvicorn stops by itself, and then repeats the signal to whoever listened before it: if
     # that were Python, the process would die of it, with the client still open.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
-    log.info("api_ready", extra={"url": _url(listener)})
-    server.run(sockets=[listener])
+    log.info("api_ready", extra={"url": url(ours)})
+    server.run(sockets=[ours])
     log.info("api_ended")
 
 
@@ -113,8 +103,3 @@ def leave() -> None:
 def _ended(thread: threading.Thread, deadline: float) -> bool:
     thread.join(max(0.0, deadline - time.monotonic()))
     return not thread.is_alive()
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
