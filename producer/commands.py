@@ -31,7 +31,7 @@ class _About:
 ABOUT: Final = {
     "up": _About("Run the whole system on this machine.", "standalone"),
     "demo": _About("Run the whole system and edit sample pictures with it.", "standalone"),
-    "flower": _About("Watch the workers in a browser.", "standalone"),
+    "flower": _About("Watch the workers in a browser.", "flower"),
     "serve": _About("Serve the HTTP API.", "api"),
 }
 

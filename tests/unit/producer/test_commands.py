@@ -77,7 +77,8 @@ def test_a_plug_in_is_called_with_its_own_arguments(
 
 
 @pytest.mark.parametrize(
-    ("name", "extra"), [("serve", "api"), ("up", "standalone"), ("demo", "standalone")]
+    ("name", "extra"),
+    [("serve", "api"), ("flower", "flower"), ("up", "standalone"), ("demo", "standalone")],
 )
 def test_a_plug_in_whose_extra_is_missing_names_it(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, name: str, extra: str
