@@ -169,19 +169,17 @@ class System:
         self.pages.append(
             self._program(
                 "flower",
-                ("-m", "celery", "flower", f"--address={LOOPBACK}", f"--port={flower}"),
+                ("-m", "producer", "flower", "--port", str(flower)),
                 self._flower_environment(),
             )
         )
         self.urls = {"API": f"http://{LOOPBACK}:{api}", "Flower": f"http://{LOOPBACK}:{flower}"}
 
     def _flower_environment(self) -> dict[str, str]:
-        """Flower can send tasks and shut workers down: a password, and read-only."""
+        """A password, as this machine may have other users; what it has seen outlives a stop."""
         self.password = token_hex(8)
         return {
-            "CELERY_BROKER_URL": self._environment["PACKSHOT_REDIS_URL"],
-            "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{self.password}",
-            "FLOWER_READ_ONLY": "true",
+            "PACKSHOT_FLOWER_AUTH": f"{FLOWER_USER}:{self.password}",
             "FLOWER_PERSISTENT": "true",
             "FLOWER_DB": str(self.plan.data_dir.absolute() / "flower"),
             "FLOWER_STATE_SAVE_INTERVAL": "60000",

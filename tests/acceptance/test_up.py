@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -17,8 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jobs.model import queue_name
 from standalone.servers import Servers
-from standalone.settings import child_environment
+from standalone.settings import TINY_MODEL, child_environment
 from tests.services import eventually
 from worker.engine.tiny.samples import sample_products
 from worker.engine.tiny.states import EditKind
@@ -149,6 +151,21 @@ def test_the_api_and_flower_answer(up: Up) -> None:
     for name, path in (("API", "readyz"), ("Flower", "healthcheck")):
         with urllib.request.urlopen(f"{urls[name]}/{path}", timeout=5) as answer:
             assert answer.status == 200
+
+
+def test_flower_shows_the_queue_of_its_worker(up: Up) -> None:
+    log = up.log.read_text()
+    url, user, password = re.findall(r"Flower +(\S+)  \(user (\S+), password (\S+)\)", log)[0]
+    login = b64encode(f"{user}:{password}".encode()).decode()
+    asked = urllib.request.Request(
+        f"{url}/api/queues/length", headers={"Authorization": f"Basic {login}"}
+    )
+
+    def queues() -> list[str]:
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            return [one["name"] for one in json.load(answer)["active_queues"]]
+
+    eventually(lambda: queues() == [queue_name(TINY_MODEL, "default")])
 
 
 def test_the_doctor_looks_at_what_its_workers_run_with(up: Up) -> None:
