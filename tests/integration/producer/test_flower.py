@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from jobs.ids import new_job_id
 from jobs.model import JobId, ServedModel, WorkerInfo
 from jobs.postgres.connection import Database
 from jobs.postgres.ledger import PostgresLedger
-from tests.services import eventually
+from tests.services import eventually, refused_port
 
 LOGIN: Final = ("staff", "se:cret=1")
 #: Other programs' variables, which Celery's own command line would obey.
@@ -44,11 +45,10 @@ class Shown:
             return False
 
     def queues(self) -> dict[str, int]:
-        """As the Broker page has them, with their messages."""
-        listed = self.http.get("/api/queues/length").raise_for_status().json()["active_queues"]
+        """As the Broker page lists them, with their messages."""
         page = self.http.get("/broker").raise_for_status().text
-        assert [one["name"] for one in listed if f"<td>{one['name']}</td>" not in page] == []
-        return {one["name"]: one["messages"] for one in listed}
+        rows = re.findall(r"<tr id=[^>]*>\s*<td>([^<]+)</td>\s*<td[^>]*>(\d+)</td>", page)
+        return {name: int(messages) for name, messages in rows}
 
 
 def command(environment: Mapping[str, str], *arguments: str) -> subprocess.Popen[str]:
@@ -140,6 +140,13 @@ def test_it_shows_the_queue_of_a_worker_that_comes_later(
         queue = offered(ledger, "later")
 
         eventually(lambda: shown.queues() == {queue: 0})
+
+
+def test_with_the_ledger_away_it_shows_what_it_can(environment: dict[str, str]) -> None:
+    with refused_port() as port:
+        away = f"postgresql://packshot:pw@127.0.0.1:{port}/packshot"
+        with showing({**environment, "PACKSHOT_DATABASE_URL": away}) as shown:
+            assert shown.queues() == {"edit.flower-model.unserved": 0}
 
 
 @pytest.mark.parametrize("path", ["/", "/workers", "/broker", "/tasks", "/api/queues/length"])
