@@ -30,7 +30,7 @@ TURN_TIMEOUT: Final = 3 * SOCKET_TIMEOUT  # seconds; more than all it does with 
 
 def make_app(redis_url: str) -> Celery:
     """The Celery app.  Each setting with its reason."""
-    app = Celery("packshot", broker=redis_url, set_as_current=False)
+    app = _App("packshot", broker=redis_url, set_as_current=False)
     app.conf.update(
         task_ignore_result=True,  # the ledger is the result backend
         task_serializer="json",
@@ -57,6 +57,31 @@ def make_app(redis_url: str) -> Celery:
         },
     )
     return app
+
+
+class _App(Celery):
+    """Its broker is the one that it was given.
+
+    Celery itself prefers what ``CELERY_BROKER_URL``, ``…_READ_URL`` and ``…_WRITE_URL`` say in the
+    environment, perhaps to another program: our messages would go to that one's Redis.
+    """
+
+    def __init__(self, name: str, *, broker: str, **choices: Any) -> None:  # noqa: ANN401 - handed on
+        super().__init__(name, broker=broker, **choices)
+        self._ours = broker
+
+    def connection(  # type: ignore[override]  # its many choices are handed on
+        self,
+        hostname: str | None = None,
+        **choices: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        return super().connection(hostname or self._ours, **choices)
+
+    def connection_for_read(self, url: str | None = None, **choices: Any) -> Any:  # noqa: ANN401
+        return super().connection_for_read(url or self._ours, **choices)
+
+    def connection_for_write(self, url: str | None = None, **choices: Any) -> Any:  # noqa: ANN401
+        return super().connection_for_write(url or self._ours, **choices)
 
 
 class CeleryDispatcher:
