@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from safetensors.torch import load_file
@@ -55,3 +56,16 @@ def test_a_host_that_cannot_hold_what_is_offloaded_stops_the_start(
     monkeypatch.setattr(host, "gib_available", lambda: held)
     with pytest.raises(Loaded):
         load(random_folder, TINY, Options(placement=placement))
+
+
+@pytest.mark.parametrize("placement", ["resident", "group-offload"])
+def test_a_file_that_was_cut_off_is_left_to_loading_which_names_it(
+    random_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, placement: str
+) -> None:
+    folder = tmp_path / "model"
+    copytree(random_folder, folder)
+    next((folder / "vae").glob("*.safetensors")).write_bytes(b"")
+    monkeypatch.setattr(engines, "room_on", lambda _device: Room(free=24.0, total=24.0))
+
+    with pytest.raises(BadSettings, match=r"model: vae: "):
+        load(folder, TINY, Options(placement=placement))
