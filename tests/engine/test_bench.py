@@ -15,7 +15,7 @@ import torch
 from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel
 from PIL import Image
 
-from worker.engine.bench import cli, session
+from worker.engine.bench import cli, measuring, session
 from worker.engine.bench.budget import Budget, guessed
 from worker.engine.bench.building import make_parts
 from worker.engine.bench.cases import Case, lever, planned
@@ -79,6 +79,13 @@ def test_every_profile_has_a_row_after_the_baseline(run: tuple[dict[str, Any], s
     assert not any(content["rows"][0]["levers"][one] for one in ("compiled", "flat_vae"))
     assert {profile.name for profile in FULL.row.profiles} < set(names)
     assert {"uncompiled", "low-memory", "try flat_vae=False", "try flat_vae=True"} < set(names)
+
+
+def test_levers_are_those_that_were_run(run: tuple[dict[str, Any], str]) -> None:
+    """``quality`` asks to be compiled, which a CPU does not do."""
+    rows = rows_of(run[0])
+
+    assert {row["levers"]["compiled"] for row in rows.values() if row["seconds"]} == {False}
 
 
 def test_it_tells_seconds_by_part_and_what_it_ran_on(run: tuple[dict[str, Any], str]) -> None:
@@ -258,6 +265,19 @@ def test_an_offload_that_the_host_cannot_hold_is_not_begun(
     refusal = begun._refusal(case)  # noqa: SLF001
 
     assert refusal == told
+
+
+def test_the_peak_of_warm_up_is_told_apart(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sees the largest that may be asked for, the edit one picture."""
+    peaks = iter(range(1, 100))
+    monkeypatch.setattr(measuring, "peak_gib", lambda _device: {"reserved": float(next(peaks))})
+    (case,) = planned(TINY, "cpu", steps=2, only=["quality"])
+    plain, quality = told(setting, case)
+
+    assert (plain.warm_peak_gib, plain.peak_gib) == ({"reserved": 1.0}, {"reserved": 2.0})
+    assert (quality.warm_peak_gib, quality.peak_gib) == ({"reserved": 3.0}, {"reserved": 4.0})
 
 
 def test_without_a_baseline_nothing_is_offloaded_blindly(setting: Setting) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import zipfile
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import BadSettings
+from worker.engine.bench import cli
 from worker.engine.bench.budget import Budget, Costs, guessed
 from worker.engine.bench.carried import add_carried
 from worker.engine.bench.cases import Case, lever, planned
@@ -53,6 +55,17 @@ def test_rows_come_by_what_they_are_worth() -> None:
     assert set(names[:3]) == {"quality", "balanced", "fast"}
     assert names[3] == "low-memory"
     assert names[-1] == "cached"
+
+
+def test_a_few_layers_are_asked_for_by_their_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "thin.json"
+    words = ["--layers", "1", "--steps", "2", "--profiles", "quality", "--out", str(out)]
+
+    assert cli.main(["--tiny", *words]) == 0
+    assert json.loads(out.read_text())["architecture"] == "tiny, 1 layers"
+    assert "quality" in capsys.readouterr().out
 
 
 def test_levers_are_tried_in_every_combination() -> None:

@@ -121,3 +121,25 @@ def test_each_setting_of_the_engine_reaches_it(settings: dict[str, str], told: s
 
     assert done.returncode == 0, done.stderr
     assert told in done.stdout
+
+
+def test_what_the_settings_say_of_loading_reaches_the_engine() -> None:
+    program = """
+from worker import bootstrap
+from worker.settings import WorkerSettings
+bootstrap.pin = lambda _card: None  # torch is imported below
+from worker.engine.diffusers.engine import DiffusersEngine
+DiffusersEngine.load = lambda _folder, **choices: print(choices["options"])
+bootstrap.load_engine(WorkerSettings.load())
+"""
+    said = {"PROFILES": "fast", "PLACEMENT": "resident", "LICENCES": "a,b", "COMPILED": "false"}
+    done = run(program, **{f"PACKSHOT_{name}": value for name, value in said.items()})
+
+    assert done.returncode == 0, done.stderr
+    for expected in (
+        "profiles=('fast',)",
+        "placement='resident'",
+        "licences=('a', 'b')",
+        "compiled=False",
+    ):
+        assert expected in done.stdout

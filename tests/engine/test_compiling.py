@@ -17,14 +17,19 @@ from torch._inductor.compile_fx import compile_fx
 from torch._inductor.cpp_builder import get_cpp_compiler
 from torch._inductor.exc import InvalidCxxCompiler
 
+from jobs.errors import BadSettings
 from jobs.model import EditRequest
+from tests.engine.test_exact import transformer
 from tests.engine.variants import TINY, load
 from worker.engine.base import edited
+from worker.engine.diffusers import engine as engines
+from worker.engine.diffusers import pipeline as loading
 from worker.engine.diffusers.compiling import Shape, compile_blocks, shapes_to_warm
-from worker.engine.diffusers.engine import DiffusersEngine
+from worker.engine.diffusers.engine import DiffusersEngine, Options
 from worker.engine.diffusers.models import model_row
 from worker.engine.diffusers.offer import Offer
 from worker.engine.diffusers.pipeline import load_pipeline
+from worker.engine.diffusers.placement import Placement, Room
 from worker.engine.diffusers.profiles import Load
 
 pytestmark = pytest.mark.engine
@@ -203,3 +208,77 @@ def test_only_autotuned_code_is_timed_against_the_librarys(
     compile_blocks(Transformer(), autotuned=autotuned)
 
     assert asked == [{"dynamic": True, "backend": "inductor", **mode}]
+
+
+class Loaded(Exception):
+    """Instead of weights."""
+
+
+@pytest.mark.parametrize(
+    ("compiled", "placement", "raised"),
+    [
+        (True, "resident", BadSettings),
+        (True, "group-offload", Loaded),
+        (False, "resident", Loaded),
+    ],
+)
+def test_a_start_that_cannot_compile_is_refused_before_the_weights_are_read(
+    random_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    compiled: bool,
+    placement: str,
+    raised: type[Exception],
+) -> None:
+    def loads(*_arguments: object, **choices: Any) -> None:  # noqa: ANN401 - handed on
+        assert choices["load"].compiled is compiled
+        raise Loaded
+
+    monkeypatch.setenv("CC", "none")
+    monkeypatch.setattr(engines, "room_on", lambda _device: Room(free=24.0, total=24.0))
+    monkeypatch.setattr(engines, "load_pipeline", loads)
+    options = Options(compiled=compiled, placement=placement)
+
+    with pytest.raises(raised):
+        DiffusersEngine.load_row(random_folder, ROW, card="0", options=options)
+
+
+@pytest.mark.parametrize(
+    ("placement", "device", "asked"),
+    [
+        (Placement.RESIDENT, "cuda", [{"autotuned": False, "own_kernels": True}]),
+        (Placement.MODEL_OFFLOAD, "cuda", []),
+        (Placement.RESIDENT, "cpu", []),
+    ],
+)
+def test_a_pipeline_is_compiled_when_it_is_in_its_place(
+    random_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    placement: Placement,
+    device: str,
+    asked: list[dict[str, bool]],
+) -> None:
+    pipeline: Any = load_pipeline(random_folder, TINY, "cpu")
+    done: list[object] = []
+    monkeypatch.setattr(loading, "place", lambda *_arguments: done.append("placed"))
+    monkeypatch.setattr(loading, "compile_blocks", lambda _part, **choices: done.append(choices))
+    loading.make_ready(pipeline, TINY, load=COMPILED, placement=placement, device=device)
+
+    assert done == ["placed", *asked]
+
+
+def test_every_profile_of_the_model_is_compiled_but_the_one_whose_steps_are_skipped() -> None:
+    profiles = model_row("qwen-image-edit-2509").profiles
+
+    assert {one.name for one in profiles if not one.load.compiled} == {"cached"}
+
+
+@pytest.mark.parametrize("zero_cond_t", [False, True])
+def test_what_was_asked_for_as_a_kernel_of_attention_stays(zero_cond_t: bool) -> None:  # noqa: FBT001
+    """Else it would be whichever the process set last."""
+    model = transformer(zero_cond_t=zero_cond_t)
+    model.set_attention_backend("_native_math")
+    compile_blocks(model, backend="eager")
+
+    kernels = {one._attention_backend for one in model.attn_processors.values()}  # noqa: SLF001
+    assert {one.value for one in kernels} == {"_native_math"}

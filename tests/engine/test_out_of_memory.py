@@ -186,16 +186,16 @@ def test_what_is_unused_is_freed_before_a_retry_and_after_it(
     """Locked memory is unused only once the model is back in its place."""
     done: list[str] = []
 
-    def placed(pipeline: Pipeline, placement: Placement, device: str, **tell: Any) -> None:  # noqa: ANN401
-        place(pipeline, placement, device, **tell)
-        done.append(placement.value)
+    def placed(pipeline: Pipeline, placement: Placement, device: str, **how: Any) -> None:  # noqa: ANN401
+        place(pipeline, placement, device, **how)
+        done.append(placement.value + (" for one edit" if how["for_one_edit"] else ""))
 
     monkeypatch.setattr(engines, "place", placed)
     monkeypatch.setattr(engines, "free_unused", lambda: done.append("freed"))
     with FaultyCard(own_pipeline, fails_at=(2,)).plugged_in():
         made(laddered, ask)
 
-    assert done == ["freed", smaller, "freed", "resident", "freed"]
+    assert done == ["freed", f"{smaller} for one edit", "freed", "resident", "freed"]
 
 
 def test_an_order_that_comes_while_parts_are_moved_waits_until_they_are(

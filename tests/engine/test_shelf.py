@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -66,10 +67,23 @@ def test_after_it_parts_are_moved_as_ever(pipeline: Any) -> None:  # noqa: ANN40
     assert "maybe_free_model_hooks" not in pipeline.__dict__
 
 
-def test_another_type_is_no_move(pipeline: Any) -> None:  # noqa: ANN401
-    part = pipeline.vae.to(torch.bfloat16)
+@pytest.mark.parametrize("also", [(), ("cpu",)])
+def test_another_type_is_no_move(pipeline: Any, also: tuple[str, ...]) -> None:  # noqa: ANN401
+    part = pipeline.vae.to(*also, torch.bfloat16)
 
     assert {weight.dtype for weight in part.parameters()} == {torch.bfloat16}
+
+
+def test_a_weight_that_was_filled_anew_is_what_it_was() -> None:
+    """As CUDA moves: the parameter stays, and holds the card's copy."""
+    layer = torch.nn.Linear(2, 2)
+    place(offloadable(layer), Placement.MODEL_OFFLOAD, "cpu")
+    before = addresses(layer)
+    for weight in layer.parameters():
+        weight.data = weight.data.clone()
+    layer.to("cpu")
+
+    assert addresses(layer) == before
 
 
 def test_rounded_weights_are_copied_both_ways() -> None:
@@ -94,41 +108,102 @@ def offloadable(part: torch.nn.Module) -> Any:  # noqa: ANN401 - what placing ne
     )
 
 
+GIBS = 1024.0 * 1024.0  # of kB
+
+
+@pytest.fixture
+def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Says what the host has available, and how much is this process's own: GiB."""
+    files = {name: tmp_path / name for name in ("MEMORY", "PROCESS")}
+    for name, file in files.items():
+        monkeypatch.setattr(host, name, file)
+    monkeypatch.setattr(host, "SHARE", tmp_path / "none")
+
+    def say(*, available: float, own: float) -> None:
+        files["MEMORY"].write_text(f"MemAvailable: {int(available * GIBS)} kB\n")
+        files["PROCESS"].write_text(f"Name: python\nRssAnon: {int(own * GIBS)} kB\n")
+
+    return say
+
+
 @pytest.mark.parametrize(
-    ("free", "for_one_edit", "locked"),
+    ("available", "for_one_edit", "held"),
     [
-        (8.5, False, 2),  # bytes of a weight and a bias
-        (7.9, False, 0),  # the host would be short
-        (8.5, True, 0),  # it takes longer than it saves in one edit
+        (8.5, False, ["lock", "lock"]),  # a weight and a bias
+        (7.9, False, ["own", "own"]),  # the host would be short
+        (8.5, True, []),  # it takes longer than it saves in one edit
     ],
 )
 def test_weights_are_locked_for_copying_where_the_host_has_room(
-    monkeypatch: pytest.MonkeyPatch, free: float, *, for_one_edit: bool, locked: int
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+    memory: Callable[..., None],
+    available: float,
+    for_one_edit: bool,
+    held: list[str],
 ) -> None:
-    done: list[int] = []
+    """Else they are copied out of the files that loading has mapped: pages of those may go."""
+    done: list[str] = []
 
-    def pin(self: torch.Tensor) -> torch.Tensor:
-        done.append(self.numel())
-        return self.clone()
+    def noted(word: str) -> Callable[[torch.Tensor], torch.Tensor]:
+        def hold(tensor: torch.Tensor) -> torch.Tensor:
+            done.append(word)
+            return tensor
 
-    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
-    monkeypatch.setattr(host, "gib_available", lambda: free)
-    place(
-        offloadable(torch.nn.Linear(2, 2)),
-        Placement.MODEL_OFFLOAD,
-        "cuda",
-        for_one_edit=for_one_edit,
-    )
+        return hold
 
-    assert len(done) == locked
+    monkeypatch.setattr(torch.Tensor, "pin_memory", noted("lock"))
+    monkeypatch.setattr(torch.Tensor, "clone", noted("own"))
+    memory(available=available, own=0.0)
+    pipeline = offloadable(torch.nn.Linear(2, 2))
+    place(pipeline, Placement.MODEL_OFFLOAD, "cuda", for_one_edit=for_one_edit)
+
+    assert done == held
 
 
-def test_room_to_lock_is_what_powers_of_two_take_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three bytes of four: a third more, beside what is left for everything else."""
-    sizes = SimpleNamespace(nbytes=3 * GIB)
-    monkeypatch.setattr(host, "_tensors_of", lambda _pipeline: [sizes])
+def test_what_is_locked_already_stays(
+    monkeypatch: pytest.MonkeyPatch, memory: Callable[..., None]
+) -> None:
+    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda _tensor: True)
+    memory(available=0.0, own=0.0)
+    layer = torch.nn.Linear(2, 2)
+    before = addresses(layer)
+    place(offloadable(layer), Placement.MODEL_OFFLOAD, "cuda")
 
-    monkeypatch.setattr(host, "gib_available", lambda: host.MARGIN + 1.0)
+    assert addresses(layer) == before
+
+
+@pytest.mark.parametrize(
+    ("own", "needed"),
+    [
+        (0.0, 4.0),  # mapped from files, whose pages count as available
+        (3.0, 1.0),  # the process's own: what powers of two take more
+        (50.0, 1.0),  # and of other things
+    ],
+)
+def test_room_to_lock_counts_what_weights_hold_themselves(
+    monkeypatch: pytest.MonkeyPatch, memory: Callable[..., None], own: float, needed: float
+) -> None:
+    weights = SimpleNamespace(nbytes=3 * GIB)
+    monkeypatch.setattr(host, "_tensors_of", lambda _pipeline: [weights])
+
+    memory(available=host.MARGIN + needed + 0.1, own=own)
     assert host.has_room_to_lock(object())
-    monkeypatch.setattr(host, "gib_available", lambda: host.MARGIN + 0.9)
+    memory(available=host.MARGIN + needed - 0.1, own=own)
     assert not host.has_room_to_lock(object())
+
+
+def test_a_change_of_placement_takes_what_is_not_there_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = [(3 * GIB, False), (5 * GIB, True)]  # the second is locked
+    weights = [
+        SimpleNamespace(nbytes=size, is_pinned=lambda locked=locked: locked)
+        for size, locked in sizes
+    ]
+    monkeypatch.setattr(host, "_tensors_of", lambda _pipeline: weights)
+    resident, offload, groups = Placement
+
+    assert host.gib_more(object(), resident, offload) == 8.0
+    assert host.gib_more(object(), resident, groups) == 12.0
+    assert host.gib_more(object(), offload, groups) == 1.0

@@ -16,7 +16,7 @@ from worker.cards import check_card
 from worker.doctor.findings import Finding, Site, fine, problem, skipped, warning
 from worker.engine.diffusers.models import ModelRow, model_row
 from worker.engine.diffusers.offer import accept_licence, check_compiler, offered
-from worker.engine.diffusers.placement import AUTO
+from worker.engine.diffusers.placement import AUTO, Placement
 
 GIB: Final = 2**30
 #: Pictures of a few jobs, and logs.
@@ -49,7 +49,8 @@ def compiler_is_there(site: Site) -> Finding:
     if settings.engine == "fake" or settings.card.startswith("cpu"):
         return skipped("nothing is compiled without a GPU")
     offer = offered(model_row(settings.model), settings.weights, settings.profile_names)
-    if not (settings.compiled and offer.load.compiled) or "offload" in settings.placement:
+    may_lie_whole = settings.placement in {AUTO, Placement.RESIDENT}
+    if not (settings.compiled and offer.load.compiled and may_lie_whole):
         return skipped("nothing is to be compiled")
     try:
         check_compiler(offer)

@@ -39,13 +39,15 @@ def compile_blocks(
     *,
     backend: Any = "inductor",  # noqa: ANN401 - torch's
     autotuned: bool = False,
+    own_kernels: bool = False,
 ) -> None:
     """Compile the block that repeats; ``backend`` is one of torch's, by name or as a function.
 
-    Nothing is compiled before the first pass.  Raises ``BadSettings`` as ``use_real_rotary``.
+    ``own_kernels``: with those of ``kernels``, which need a CUDA card.  Nothing is compiled before
+    the first pass.  Raises ``BadSettings`` as ``use_real_rotary``.
     """
-    use_real_rotary(transformer)
-    if any(weight.is_cuda for weight in transformer.parameters()):
+    use_real_rotary(transformer, own_kernel=own_kernels)
+    if own_kernels:
         from worker.engine.diffusers.kernels import use_gelu_products  # noqa: PLC0415 - triton
 
         use_gelu_products(transformer)

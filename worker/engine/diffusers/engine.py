@@ -33,6 +33,7 @@ from worker.engine.diffusers.offer import (
     accept_licence,
     check_compiler,
     is_to_compile,
+    name_compiler,
     offered,
 )
 from worker.engine.diffusers.phases import Phases, asking_before
@@ -136,6 +137,7 @@ class DiffusersEngine:
         _warn_of_others(placed)
         if is_to_compile(offer.load, placed.placement, device):
             check_compiler(offer)
+            name_compiler()
         if offer.load.precision is Precision.BF16:  # rounded ones take less, and who knows how much
             host.check_room(folder, parts, placed.placement)
         # Files that are not as they should be are refused before 58 GB of them are loaded.
@@ -163,6 +165,7 @@ class DiffusersEngine:
             "revision": self.model.revision,
             "group": self.model.profile_group,
             "profiles": self.model.profiles,
+            "compiled": self._is_compiled,
             "seconds": seconds,
             "parts": report.parts,
         }
@@ -262,14 +265,14 @@ class DiffusersEngine:
         """A process that takes more of the host's memory than there is gets killed."""
         if self._smaller is None:
             return None
-        now, then = (host.gib_of(self._pipeline, one) for one in (self.placement, self._smaller))
+        more = host.gib_more(self._pipeline, self.placement, self._smaller)
         left, facts = host.gib_available(), {"why": str(failure)}
-        fits = then - now <= left
+        fits = more <= left
         if fits:
             facts["retried_as"] = self._smaller.value
         else:
             facts["not_retried"] = (
-                f"{self._smaller.value} needs {then - now:.1f} GiB more of the host's memory,"
+                f"{self._smaller.value} needs {more:.1f} GiB more of the host's memory,"
                 f" {left:.1f} are available"
             )
         log.warning("out_of_memory", extra=facts)

@@ -105,8 +105,10 @@ def _rotated(tokens: Tensor, rotation: Tensor) -> Tensor:
     return turned.type_as(tokens)
 
 
-def use_real_rotary(transformer: Any) -> None:  # noqa: ANN401 - untyped library
+def use_real_rotary(transformer: Any, *, own_kernel: bool = False) -> None:  # noqa: ANN401
     """Rotate without complex numbers; a transformer of another kind is left as it is.
+
+    ``own_kernel``: by ``kernels``, which need a CUDA card.
 
     Raises ``BadSettings`` when the library's attention computes something else on a probe.
     """
@@ -117,10 +119,10 @@ def use_real_rotary(transformer: Any) -> None:  # noqa: ANN401 - untyped library
     ]
     if not attentions:
         return
-    kind = _kind_for(attentions[0])
-    _compare(transformer, attentions[0], kind())
+    kind = _kernel_rotary() if own_kernel else RealRotary
+    _compare(transformer, attentions[0], _in_place_of(attentions[0].processor, kind))
     for attention in attentions:
-        attention.set_processor(kind())
+        attention.set_processor(_in_place_of(attention.processor, kind))
     plain = transformer.pos_embed.forward
 
     @functools.wraps(plain)
@@ -130,9 +132,14 @@ def use_real_rotary(transformer: Any) -> None:  # noqa: ANN401 - untyped library
     transformer.pos_embed.forward = forward
 
 
-def _kind_for(attention: Any) -> type[RealRotary]:  # noqa: ANN401
-    if not attention.to_q.weight.is_cuda:
-        return RealRotary
+def _in_place_of(processor: Any, kind: type[RealRotary]) -> RealRotary:  # noqa: ANN401
+    """With the same kernel of attention: else it would be whichever the process set last."""
+    made = kind()
+    made._attention_backend = processor._attention_backend  # noqa: SLF001 - the library's own
+    return made
+
+
+def _kernel_rotary() -> type[RealRotary]:
     from worker.engine.diffusers.kernels import KernelRotary  # noqa: PLC0415 - needs triton
 
     return KernelRotary

@@ -14,10 +14,11 @@ from jobs.errors import BadSettings
 from worker.engine.diffusers.placement import GIB, Placement
 
 MEMORY: Final = Path("/proc/meminfo")
+SHARE: Final = Path("/sys/fs/cgroup/memory.max")
+PROCESS: Final = Path("/proc/self/status")
 #: Left for everything else when weights are locked, which cannot be taken back: GiB.
 MARGIN: Final = 8.0
 BF16: Final = 2  #: bytes
-SHARE: Final = Path("/sys/fs/cgroup/memory.max")
 
 
 def gib_available() -> float:
@@ -76,11 +77,23 @@ def _gib(sizes: Sequence[int], placement: Placement) -> float:
 
 
 def has_room_to_lock(pipeline: Any) -> bool:  # noqa: ANN401
-    """Whether weights that are here already may take what locked ones do."""
-    locked, as_they_are = (
+    """What weights hold already is counted as held only if it is memory of this process.
+
+    As loading leaves them they are mapped from their files, which the system counts as available.
+    """
+    locked, once = (
         gib_of(pipeline, one) for one in (Placement.GROUP_OFFLOAD, Placement.MODEL_OFFLOAD)
     )
-    return gib_available() >= locked - as_they_are + MARGIN
+    own = _numbers(PROCESS)["RssAnon:"] * 1024 / GIB
+    return gib_available() >= locked - min(own, once) + MARGIN
+
+
+def gib_more(pipeline: Any, now: Placement, then: Placement) -> float:  # noqa: ANN401
+    """That a change of placement takes.  What is locked for one offload is so for the other."""
+    if now is Placement.RESIDENT:
+        return gib_of(pipeline, then)
+    sizes = [tensor.nbytes for tensor in _tensors_of(pipeline) if not tensor.is_pinned()]
+    return _gib(sizes, then) - _gib(sizes, now)
 
 
 def parts_of(pipeline: Any) -> dict[str, torch.nn.Module]:  # noqa: ANN401
@@ -100,5 +113,5 @@ def _tensors_of(pipeline: Any) -> Iterator[torch.Tensor]:  # noqa: ANN401
 
 def _numbers(file: Path) -> dict[str, int]:
     """The first number of each line, by the word before it."""
-    lines = (line.split() for line in file.read_text(encoding="ascii").splitlines())
-    return {words[0]: int(words[1]) for words in lines}
+    lines = (line.split() for line in file.read_text(encoding="utf-8").splitlines())
+    return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdigit()}

@@ -15,9 +15,9 @@ import torch
 import triton
 import triton.language as tl
 from diffusers.models.activations import GELU
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from worker.engine.diffusers.exact import RealRotary
+from worker.engine.diffusers.precision import has_rounded
 
 Tensor = torch.Tensor
 
@@ -37,8 +37,10 @@ class KernelRotary(RealRotary):
         """Of [1, tokens, heads, width] and rotations of [2, tokens, width / 2].
 
         Rounds where the library's ``RMSNorm`` and rotation do: after the norm, after its weight,
-        and at the end.  The width is a power of two.
+        and at the end.  The width is a power of two.  Raises ``ValueError`` for a batch.
         """
+        if image.shape[0] != 1:
+            raise ValueError(f"one picture a pass, got {image.shape[0]}")
         texts, images, (heads, width) = text.shape[1], image.shape[1], image.shape[2:]
         tokens = image.new_empty(1, texts + images, heads, width)
         _joined[(texts + images,)](
@@ -130,4 +132,4 @@ def use_gelu_products(transformer: torch.nn.Module) -> None:
 def _fits(layer: Any) -> bool:  # noqa: ANN401 - untyped library
     if layer.approximate != "tanh" or layer.proj.bias is None:
         return False
-    return not is_traceable_wrapper_subclass(layer.proj.weight)  # rounded: torchao's own product
+    return not has_rounded(layer)  # whose product is torchao's own

@@ -109,18 +109,15 @@ def is_to_compile(load: Load, placement: Placement, device: str) -> bool:
 
 
 def check_compiler(offer: Offer, *, installed: Callable[[str], bool] = is_installed) -> None:
-    """Name triton the compiler of this environment, where it has one of its own.
+    """Raises ``BadSettings`` with all that compiling for a GPU lacks here.
 
-    Raises ``BadSettings`` with all that compiling for a GPU lacks here.  Else warm-up would find
-    out, in triton's words (whose runtime/build.py looks for these).
+    Else warm-up would find out, in triton's words (whose runtime/build.py looks for these).
     """
     lacking = []
     if not installed("triton"):
         lacking.append("the package triton (torch's build for CUDA brings it)")
-    named = os.environ  # noqa: TID251 - CC is triton's setting, not ours
-    if "CC" not in named and (own := shutil.which("gcc", path=str(Path(sys.prefix, "bin")))):
-        named["CC"] = own  # an environment's programs need not be on the PATH of its Python
-    compilers = [named["CC"]] if named.get("CC") else ["gcc", "clang"]
+    named = _named_compiler()
+    compilers = ["gcc", "clang"] if named is None else [named]
     if not any(shutil.which(one) for one in compilers):
         lacking.append(f"a C compiler ({' or '.join(compilers)})")
     headers = Path(sysconfig.get_paths()["include"])
@@ -130,8 +127,19 @@ def check_compiler(offer: Offer, *, installed: Callable[[str], bool] = is_instal
         names = ", ".join(profile.name for profile in offer.profiles)
         raise BadSettings(
             f"profiles {names} are compiled at start, which lacks {', '.join(lacking)}: install it,"
-            " or set PACKSHOT_COMPILED=false and have edits take longer by a third"
+            " or set PACKSHOT_COMPILED=false and have edits take up to a third longer"
         )
+
+
+def name_compiler() -> None:
+    """Tell triton of this environment's own compiler, which need not be on its Python's PATH."""
+    if named := _named_compiler():
+        os.environ["CC"] = named  # noqa: TID251 - triton's setting, not ours
+
+
+def _named_compiler() -> str | None:
+    asked = os.environ.get("CC")  # noqa: TID251 - as above
+    return asked if asked is not None else shutil.which("gcc", path=str(Path(sys.prefix, "bin")))
 
 
 def accept_licence(row: ModelRow, accepted: Sequence[str]) -> None:

@@ -148,7 +148,8 @@ def make_ready(
     mark_not_finite(pipeline)
     place(pipeline, placement, device)
     if is_to_compile(load, placement, device):
-        compile_blocks(pipeline.transformer, autotuned=load.autotuned)
+        own = torch.device(device).type == "cuda"
+        compile_blocks(pipeline.transformer, autotuned=load.autotuned, own_kernels=own)
     check_positions(pipeline, row)
 
 

@@ -4,7 +4,8 @@
     model-offload   one part at a time on the card        seconds more a picture
     group-offload   a few layers at a time on the card    the weights are copied for each pass
 
-None of them changes a pixel on the same card.
+None of them changes a pixel by itself; blocks are compiled in the first alone, which rounds
+otherwise.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ class Needs:
 
 
 #: On an H200 torch reserved (docs/benchmarks.md): resident 58.5 GiB in a warm-up that saw three
-#: references and the largest picture, 55.1 in an edit of one; model-offload 40.0 in an edit of
-#: one; group-offload 4.7, with three references 6.3.  To these come CUDA's own, some 0.6.
+#: references, and apart from them the largest picture, 55.1 in an edit of one; model-offload 40.0
+#: in an edit of one; group-offload 4.7, with three references 6.3.  CUDA's own comes to these.
 QWEN_BF16: Final = Needs(resident=60.0, model_offload=44.0, group_offload=8.0)
 #: Resident: 47.6 GiB reserved in the same warm-up.  Model-offload is derived: the transformer with
 #: its rounded layers 27.5 GiB, and 6.0 for a request.  No group-offload: a rounded transformer is

@@ -17,6 +17,7 @@ from diffusers.hooks import group_offloading as library
 
 from worker.engine.diffusers import host
 from worker.engine.diffusers.placement import GIB, MIB, Placement, Room
+from worker.engine.diffusers.precision import has_rounded
 from worker.engine.diffusers.shelf import shelve, take_down
 
 #: The layers of a transformer that repeat: one of them at a time is on the card.
@@ -81,8 +82,8 @@ def place(
         case Placement.MODEL_OFFLOAD:
             pipeline.to("cpu")
             tell()
-            if not for_one_edit and host.has_room_to_lock(pipeline):
-                _lock_all(pipeline, device, tell)
+            if not for_one_edit:
+                _settle(pipeline, device, tell)
             pipeline.enable_model_cpu_offload(device=device)
             shelve(pipeline, host.parts_of(pipeline).values())
         case Placement.GROUP_OFFLOAD:
@@ -123,19 +124,38 @@ def _offload_groups(pipeline: Any, device: torch.device, tell: Callable[[], None
         )
 
 
-def _lock_all(pipeline: Any, device: str, tell: Callable[[], None]) -> None:  # noqa: ANN401
-    """A card copies from locked memory without a detour: tens of GB a second instead of a few."""
-    if torch.device(device).type == "cuda":
-        for part in host.parts_of(pipeline).values():
-            _lock(part, tell)
+def _settle(pipeline: Any, device: str, tell: Callable[[], None]) -> None:  # noqa: ANN401
+    """Into memory of their own: loading leaves weights mapped from their files.
+
+    Locked where the host has room, from which a card copies without a detour.
+    """
+    locks = torch.device(device).type == "cuda" and host.has_room_to_lock(pipeline)
+    for part in host.parts_of(pipeline).values():
+        if not has_rounded(part):
+            (_lock if locks else _own)(part, tell)
 
 
 def _lock(part: torch.nn.Module, tell: Callable[[], None]) -> None:
-    """Each weight into locked memory, and its first copy let go, before the next one.
+    """The library would lock all of a part before it lets go of anything.
 
-    The library would lock all of a part before it lets go of anything, and with a transformer of
-    38 GiB hold it twice.  What is locked already it takes as it is.
+    With a transformer of 38 GiB it would hold that twice.  What is locked already stays.
     """
+    _one_by_one(part, torch.Tensor.pin_memory, tell)
+
+
+def _own(part: torch.nn.Module, tell: Callable[[], None]) -> None:
+    """Of a file that is mapped the system may drop pages, and read them anew for each picture."""
+    _one_by_one(part, _unless_locked, tell)
+
+
+def _unless_locked(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor if tensor.is_pinned() else tensor.clone()
+
+
+def _one_by_one(
+    part: torch.nn.Module, hold: Callable[[torch.Tensor], torch.Tensor], tell: Callable[[], None]
+) -> None:
+    """Each weight is let go of before the next one is held."""
     for tensor in itertools.chain(part.parameters(), part.buffers()):
-        tensor.data = tensor.data.pin_memory()
+        tensor.data = hold(tensor.data)
         tell()

@@ -1,7 +1,7 @@
 """Rounding a transformer's large layers to fp8, through torchao.
 
 The tests round and compute on the CPU, by the same code down to the product of two rounded
-matrices, for which a GPU has kernels of its own: those were not run.
+matrices, for which a GPU has kernels of its own (run on an H200: docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -80,6 +80,11 @@ def _check_rounded(transformer: torch.nn.Module) -> None:
 def is_rounded(layer: torch.nn.Module, name: str) -> bool:
     parts = f".{name}."
     return isinstance(layer, torch.nn.Linear) and not any(f".{kept}." in parts for kept in KEPT)
+
+
+def has_rounded(part: torch.nn.Module) -> bool:
+    """Whether any weight is a wrapper around rounded ones, which is not to be reached into."""
+    return any(is_traceable_wrapper_subclass(weight) for weight in part.parameters())
 
 
 def bytes_of(tensor: torch.Tensor) -> int:

@@ -1,8 +1,8 @@
 """Model-offload whose weights stay in the host's memory while a copy of them is on the card.
 
 Weights do not change, so what leaves the card need not be copied: on an H200's host, a virtual
-machine, that took 25 s of each picture (docs/benchmarks.md).  The library's hooks decide when a
-part comes and goes; here is only how it goes.
+machine, that took half a minute of each picture (docs/benchmarks.md).  The hooks of the library say
+when a part comes and goes; here is only how it goes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import torch
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+from worker.engine.diffusers.precision import has_rounded
 
 _OURS: Final = "_packshot_shelves"
 
@@ -21,7 +22,8 @@ def shelve(pipeline: Any, parts: Iterable[torch.nn.Module]) -> None:  # noqa: AN
 
     Parts of rounded weights are left as they are: they are copied both ways.
     """
-    setattr(pipeline, _OURS, _Shelves(pipeline, [_Shelf(part) for part in parts if _fits(part)]))
+    shelves = [_Shelf(part) for part in parts if not has_rounded(part)]
+    setattr(pipeline, _OURS, _Shelves(pipeline, shelves))
 
 
 def take_down(pipeline: Any) -> None:  # noqa: ANN401
@@ -29,10 +31,6 @@ def take_down(pipeline: Any) -> None:  # noqa: ANN401
     shelves = pipeline.__dict__.pop(_OURS, None)
     if shelves is not None:
         shelves.take_down()
-
-
-def _fits(part: torch.nn.Module) -> bool:
-    return not any(is_traceable_wrapper_subclass(weight) for weight in part.parameters())
 
 
 class _Shelves:
@@ -76,13 +74,13 @@ class _Shelf:
     def put_back(self) -> None:
         """As ``Module.to`` moves things: what a weight holds, or else another one in its place."""
         for table, name, tensor, kept in self._kept:
-            if tensor.device != kept.device:
-                tensor.data = kept
+            tensor.data = kept
             table[name] = tensor
 
     def _to(self, *arguments: Any, **choices: Any) -> torch.nn.Module:  # noqa: ANN401 - handed on
-        device, *_ = torch._C._nn._parse_to(*arguments, **choices)  # noqa: SLF001 - as Module.to
-        if device is None or device.type != "cpu":  # type: ignore[redundant-expr]
+        parsed: Any = torch._C._nn._parse_to(*arguments, **choices)  # noqa: SLF001 - as Module.to
+        device, dtype, *_ = parsed
+        if dtype is not None or device is None or device.type != "cpu":
             moved: torch.nn.Module = type(self._part).to(self._part, *arguments, **choices)
             return moved
         self.put_back()

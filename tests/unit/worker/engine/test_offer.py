@@ -13,6 +13,7 @@ from worker.engine.diffusers.offer import (
     accept_licence,
     check_compiler,
     is_to_compile,
+    name_compiler,
     offered,
 )
 from worker.engine.diffusers.placement import Placement
@@ -142,7 +143,7 @@ def test_whoever_cannot_compile_is_told_all_that_is_lacking(
     assert str(refused.value) == (
         "profiles quality are compiled at start, which lacks the package triton (torch's build for"
         f" CUDA brings it), a C compiler (gcc or clang), Python's headers ({tmp_path}/Python.h):"
-        " install it, or set PACKSHOT_COMPILED=false and have edits take longer by a third"
+        " install it, or set PACKSHOT_COMPILED=false and have edits take up to a third longer"
     )
 
 
@@ -158,6 +159,9 @@ def test_a_compiler_that_cc_names_is_the_only_one_looked_for(
 
     monkeypatch.setenv("CC", "mine")
     check_compiler(offer, installed=lambda _package: True)
+    monkeypatch.setenv("CC", "")  # which triton would take for a name
+    with pytest.raises(BadSettings, match=r"lacks a C compiler \(\): install"):
+        check_compiler(offer, installed=lambda _package: True)
     monkeypatch.setenv("CC", "another")
     with pytest.raises(BadSettings, match=r"lacks a C compiler \(another\): install"):
         check_compiler(offer, installed=lambda _package: True)
@@ -176,6 +180,7 @@ def test_an_environments_own_compiler_goes_before_the_hosts(
     monkeypatch.setattr("sysconfig.get_paths", lambda: {"include": str(tmp_path)})
 
     check_compiler(offered(REAL, tmp_path), installed=lambda _package: True)
+    name_compiler()
 
     assert os.environ["CC"] == str(tmp_path / "bin" / "gcc")  # noqa: TID251 - where triton looks
 
