@@ -12,7 +12,7 @@ import torch
 from torch.testing._internal.two_tensor import TwoTensor
 
 from tests.engine.variants import TINY
-from worker.engine.diffusers import host
+from worker.engine.diffusers import host, placing
 from worker.engine.diffusers.pipeline import load_pipeline
 from worker.engine.diffusers.placement import GIB, Placement
 from worker.engine.diffusers.placing import place
@@ -86,16 +86,17 @@ def test_a_weight_that_was_filled_anew_is_what_it_was() -> None:
     assert addresses(layer) == before
 
 
-def test_rounded_weights_are_copied_both_ways() -> None:
+def test_rounded_weights_are_copied_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     """The library's wrapper around them is not to be reached into."""
     layer = torch.nn.Linear(16, 16, bias=False)
     weight = layer.weight.detach()
     layer.weight = torch.nn.Parameter(TwoTensor(weight, weight), requires_grad=False)
-    pipeline = offloadable(layer)
-
-    place(pipeline, Placement.MODEL_OFFLOAD, "cpu")
+    held: list[torch.Tensor] = []
+    monkeypatch.setattr(placing, "_one_by_one", lambda part, *_how: held.append(part))
+    place(offloadable(layer), Placement.MODEL_OFFLOAD, "cpu")
 
     assert "to" not in layer.__dict__
+    assert held == []
 
 
 def offloadable(part: torch.nn.Module) -> Any:  # noqa: ANN401 - what placing needs of a pipeline
