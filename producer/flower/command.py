@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from contextlib import closing
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,8 @@ def _run(pages: Any, app: Celery, arguments: list[str]) -> None:  # noqa: ANN401
     from celery.bin.base import CLIContext  # noqa: PLC0415 - keeps imports cheap
     from flower.options import options  # noqa: PLC0415
 
+    # Flower hears SIGTERM by itself.  Who is started in a shell's background ignores SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     options.read_only = True  # unless FLOWER_READ_ONLY says otherwise
     context = CLIContext(app=app, no_color=True, workdir=None, quiet=True)
     celery = click.Context(click.Group("celery"), obj=context)
