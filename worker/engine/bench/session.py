@@ -20,8 +20,6 @@ from worker.engine.diffusers.placement import Placement
 from worker.engine.diffusers.placing import free_unused
 from worker.engine.diffusers.profiles import Precision
 
-#: Host memory beside what offloaded weights take, in GiB: the libraries, and what they load.
-HOST_MARGIN: Final = 8.0
 #: Deviation of 8-bit colours below which random weights have made no picture.
 FLAT: Final = 1.0
 
@@ -119,7 +117,7 @@ class Session:
         self._drop()  # what the row before had locked counts as taken, and will not be
         if not self._host_needs:
             return "host memory: what the weights need is not known, as plain diffusers did not run"
-        needed = self._host_needs[case.placement] + HOST_MARGIN
+        needed = self._host_needs[case.placement] + host.MARGIN
         left = host.gib_available()
         if left >= needed:
             return None

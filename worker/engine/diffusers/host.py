@@ -16,7 +16,7 @@ from worker.engine.diffusers.placement import GIB, Placement
 MEMORY: Final = Path("/proc/meminfo")
 SHARE: Final = Path("/sys/fs/cgroup/memory.max")
 PROCESS: Final = Path("/proc/self/status")
-#: Left for everything else when weights are locked, which cannot be taken back: GiB.
+#: Left for everything else beside weights that cannot be taken back, in GiB.
 MARGIN: Final = 8.0
 BF16: Final = 2  #: bytes
 

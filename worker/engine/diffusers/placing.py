@@ -112,7 +112,7 @@ def _offload_groups(pipeline: Any, device: torch.device, tell: Callable[[], None
         by_block = name == BLOCKS
         streamed = device.type == "cuda" and name != UNSTREAMED
         if streamed:
-            _lock(part, tell)
+            _one_by_one(part, torch.Tensor.pin_memory, tell)
         apply_group_offloading(
             part,
             onload_device=device,
@@ -127,25 +127,13 @@ def _offload_groups(pipeline: Any, device: torch.device, tell: Callable[[], None
 def _settle(pipeline: Any, device: str, tell: Callable[[], None]) -> None:  # noqa: ANN401
     """Into memory of their own: loading leaves weights mapped from their files.
 
-    Locked where the host has room, from which a card copies without a detour.
+    Of those the system may drop pages, and read them anew for each picture.  Locked where the host
+    has room, from which a card copies without a detour.
     """
     locks = torch.device(device).type == "cuda" and host.has_room_to_lock(pipeline)
     for part in host.parts_of(pipeline).values():
         if not has_rounded(part):
-            (_lock if locks else _own)(part, tell)
-
-
-def _lock(part: torch.nn.Module, tell: Callable[[], None]) -> None:
-    """The library would lock all of a part before it lets go of anything.
-
-    With a transformer of 38 GiB it would hold that twice.  What is locked already stays.
-    """
-    _one_by_one(part, torch.Tensor.pin_memory, tell)
-
-
-def _own(part: torch.nn.Module, tell: Callable[[], None]) -> None:
-    """Of a file that is mapped the system may drop pages, and read them anew for each picture."""
-    _one_by_one(part, _unless_locked, tell)
+            _one_by_one(part, torch.Tensor.pin_memory if locks else _unless_locked, tell)
 
 
 def _unless_locked(tensor: torch.Tensor) -> torch.Tensor:
@@ -155,7 +143,10 @@ def _unless_locked(tensor: torch.Tensor) -> torch.Tensor:
 def _one_by_one(
     part: torch.nn.Module, hold: Callable[[torch.Tensor], torch.Tensor], tell: Callable[[], None]
 ) -> None:
-    """Each weight is let go of before the next one is held."""
+    """Each weight is let go of before the next one is held; what is locked already stays.
+
+    The library would lock all of a part first, and of a transformer hold 38 GiB twice.
+    """
     for tensor in itertools.chain(part.parameters(), part.buffers()):
         tensor.data = hold(tensor.data)
         tell()
