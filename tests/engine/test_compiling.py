@@ -20,7 +20,7 @@ from torch._inductor.exc import InvalidCxxCompiler
 from jobs.errors import BadSettings
 from jobs.model import EditRequest
 from tests.engine.test_exact import transformer
-from tests.engine.variants import TINY, load
+from tests.engine.variants import TINY, Loaded, load, loads_nothing
 from worker.engine.base import edited
 from worker.engine.diffusers import engine as engines
 from worker.engine.diffusers import pipeline as loading
@@ -210,10 +210,6 @@ def test_only_autotuned_code_is_timed_against_the_librarys(
     assert asked == [{"dynamic": True, "backend": "inductor", **mode}]
 
 
-class Loaded(Exception):
-    """Instead of weights."""
-
-
 @pytest.mark.parametrize(
     ("compiled", "placement", "raised"),
     [
@@ -232,7 +228,7 @@ def test_a_start_that_cannot_compile_is_refused_before_the_weights_are_read(
 ) -> None:
     def loads(*_arguments: object, **choices: Any) -> None:  # noqa: ANN401 - handed on
         assert choices["load"].compiled is compiled
-        raise Loaded
+        loads_nothing()
 
     monkeypatch.setenv("CC", "none")
     monkeypatch.setattr(engines, "room_on", lambda _device: Room(free=24.0, total=24.0))

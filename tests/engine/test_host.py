@@ -10,21 +10,13 @@ import pytest
 from safetensors.torch import load_file
 
 from jobs.errors import BadSettings
-from tests.engine.variants import TINY, load
+from tests.engine.variants import TINY, Loaded, load, loads_nothing
 from worker.engine.diffusers import engine as engines
 from worker.engine.diffusers import host
 from worker.engine.diffusers.engine import Options
 from worker.engine.diffusers.placement import GIB, Room
 
 pytestmark = pytest.mark.engine
-
-
-class Loaded(Exception):
-    """Instead of weights."""
-
-
-def _loads(*_arguments: object, **_choices: object) -> None:
-    raise Loaded
 
 
 @pytest.mark.parametrize(
@@ -47,7 +39,7 @@ def test_a_host_that_cannot_hold_what_is_offloaded_stops_the_start(
     ]
     held = sum(2 ** math.ceil(math.log2(size)) if powers_of_two else size for size in sizes) / GIB
     monkeypatch.setattr(engines, "room_on", lambda _device: Room(free=24.0, total=24.0))
-    monkeypatch.setattr(engines, "load_pipeline", _loads)
+    monkeypatch.setattr(engines, "load_pipeline", loads_nothing)
     monkeypatch.setattr(host, "gib_available", lambda: held * 0.999)
 
     raised, words = (BadSettings, "of the host's memory") if refused else (Loaded, None)

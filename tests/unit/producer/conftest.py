@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
 import pytest
 
 from tests.unit.producer.shop import WORKER, Shop
@@ -11,3 +14,13 @@ def shop() -> Shop:
     shop = Shop()
     shop.ledger.register(WORKER)
     return shop
+
+
+@pytest.fixture
+def logging_left_as_it_was() -> Iterator[None]:
+    """For commands that set it up."""
+    root = logging.getLogger()
+    handlers, level = [*root.handlers], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)

@@ -20,16 +20,8 @@ from producer.client import Client
 from producer.exits import EXIT_CODES
 from tests.unit.producer.shop import Shop
 
+pytestmark = pytest.mark.usefixtures("logging_left_as_it_was")
 HEAVY = ("sqlalchemy", "celery", "minio", "pydantic", "psycopg", "redis", "fastapi", "torch")
-
-
-@pytest.fixture(autouse=True)
-def _logging_left_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = [*root.handlers], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @click.command("greet", help="Say hello.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import sys
 from collections.abc import Iterator
@@ -22,16 +21,8 @@ from producer.settings import FlowerSettings
 from tests.services import refused_port
 from tests.unit.producer.shop import WORKER, Shop
 
+pytestmark = pytest.mark.usefixtures("logging_left_as_it_was")
 NOBODY: Final = "unserved.queue"
-
-
-@pytest.fixture(autouse=True)
-def _logging_left_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = [*root.handlers], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture(autouse=True)
