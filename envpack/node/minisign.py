@@ -93,7 +93,8 @@ def verify(what: str, message: bytes, signature: Signature, keys: Iterable[Publi
 
 
 def key_name(key_id: bytes) -> str:
-    return f"{int.from_bytes(key_id, 'little'):016X}"
+    # minisign prints a number: without the zeros that one id in sixteen begins with.
+    return f"{int.from_bytes(key_id, 'little'):X}"
 
 
 def _decoded(what: str, line: str, size: int) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 
 from envpack.node import minisign
 from envpack.node.errors import InvalidManifest, NotTrusted, Unsuitable
+from envpack.node.minisign import PublicKey
 from envpack.pack.sign import SecretKey, make_key, public_text
 
 
@@ -43,6 +44,21 @@ def test_minisign_reads_these_keys_and_verifies_these_signatures(
     run("-G", "-W", "-p", "own.pub", "-s", "own.key")
     own = SecretKey.read(tmp_path / "own.key")
     assert public_text(own.public) == (tmp_path / "own.pub").read_text()
+
+
+@pytest.mark.skipif(not shutil.which("minisign"), reason="minisign is not installed")
+def test_a_key_whose_number_begins_with_zeros_is_named_as_minisign_names_it(
+    key: SecretKey, tmp_path: Path
+) -> None:
+    public = PublicKey(bytes([1, 2, 3, 4, 5, 6, 7, 0]), key.public.key)
+    low = SecretKey(key_id=public.key_id, seed=key.seed, public=public)
+    (tmp_path / "low.key").write_text(low.as_text())
+
+    recreate = ["minisign", "-R", "-s", "low.key", "-p", "low.pub"]
+    subprocess.run(recreate, check=True, capture_output=True, cwd=tmp_path)
+
+    assert public.name == "7060504030201"
+    assert public_text(public) == (tmp_path / "low.pub").read_text()
 
 
 def test_a_secret_key_is_neither_replaced_nor_shared_nor_shown(
