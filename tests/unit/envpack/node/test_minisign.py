@@ -42,7 +42,7 @@ def test_a_key_and_a_signature_that_minisign_itself_made_hold() -> None:
 def test_another_message_is_not_trusted() -> None:
     signature = Signature.from_text(SIGNER.minisig(MESSAGE))
 
-    with pytest.raises(NotTrusted, match=r"release: not what key 0807060504030201 signed"):
+    with pytest.raises(NotTrusted, match=r"release: not what key 807060504030201 signed"):
         verify("release", MESSAGE + b" ", signature, [KEY])
 
 
@@ -61,7 +61,7 @@ def test_an_unknown_key_is_named_beside_those_that_are_trusted() -> None:
     stranger = Signer(b"\x02" * 32, key_id=b"\xff" * 8)
     signature = Signature.from_text(stranger.minisig(MESSAGE))
 
-    with pytest.raises(NotTrusted, match="key FFFFFFFFFFFFFFFF; trusted here: 0807060504030201"):
+    with pytest.raises(NotTrusted, match="key FFFFFFFFFFFFFFFF; trusted here: 807060504030201"):
         verify("release", MESSAGE, signature, [KEY])
 
 
