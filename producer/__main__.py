@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from producer.cli import main
+from producer.cli.main import main
 
 main()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jobs.connect import connect
 from jobs.errors import BadSettings
-from worker.cards import pin
+from worker.card.pinning import pin
 from worker.engine.base import Engine
 from worker.health import Health
 from worker.pages import serve

@@ -11,11 +11,11 @@ from enum import StrEnum
 from typing import Final
 
 from jobs.ledger import WORKER_TIMEOUT
-from worker.card import Card
+from worker.attempt.watchdog import Watchdog
+from worker.card.card import Card
 from worker.pages import Page, Pages, well
 from worker.pulse import Pulse
 from worker.tally import Tally
-from worker.watchdog import Watchdog
 
 #: A loop that is silent for longer stands still: seconds.  A round may wait for a frozen ledger
 #: (``jobs.postgres.connection``) twice over.

@@ -21,21 +21,21 @@ from jobs.connect import Services
 from jobs.errors import FailureClass, LeaseLost, SchemaMismatch, Unavailable
 from jobs.model import Failure, Lease, WorkerInfo
 from jobs.reconciler import Reconciler
-from worker.card import Card
-from worker.consumer import Consumer
-from worker.consumption import ConsumptionWatch, oldest_message
+from worker.attempt.leases import LeaseKeeper
+from worker.attempt.provenance import Labeller
+from worker.attempt.retry import pauses
+from worker.attempt.runner import Runner
+from worker.attempt.watchdog import Hung, Watchdog
+from worker.card.card import Card
+from worker.card.gate import Gate
 from worker.engine.base import Engine
 from worker.exits import Exit
-from worker.gate import Gate
 from worker.health import Health, Phase
 from worker.held import Held
-from worker.intake import Intake
-from worker.leases import LeaseKeeper
-from worker.provenance import Labeller
-from worker.retry import pauses
-from worker.runner import Runner
+from worker.intake.consumer import Consumer
+from worker.intake.consumption import ConsumptionWatch, oldest_message
+from worker.intake.intake import Intake
 from worker.settings import WorkerSettings
-from worker.watchdog import Hung, Watchdog
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from prometheus_client import (
     generate_latest,
 )
 
+from worker.attempt.runner import Verdict
 from worker.held import Held
 from worker.pages import Page
-from worker.runner import Verdict
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 #: Bounds of the waits that people ask about: seconds.

@@ -29,11 +29,11 @@ from jobs.states import JobState
 from jobs.testing.memory_artifacts import MemoryArtifacts
 from producer.edits import Edit
 from producer.inputs import Picture
+from worker.attempt.runner import Runner
+from worker.card.gate import Place
 from worker.engine.fake import FakeEngine
-from worker.gate import Place
 from worker.held import Held
 from worker.process import WorkerProcess
-from worker.runner import Runner
 from worker.settings import WorkerSettings
 
 SIDE: Final = 16  # pixels: no picture to speak of

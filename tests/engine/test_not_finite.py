@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from jobs.model import EditRequest
+from worker.attempt.suspects import suspicion_of
 from worker.engine.base import NOT_FINITE, edited
 from worker.engine.diffusers.engine import DiffusersEngine
-from worker.suspects import suspicion_of
 
 pytestmark = pytest.mark.engine
 Ask = Callable[..., EditRequest]

@@ -11,7 +11,7 @@ from tests.faults.scene import SHORT_LEASE, Scene
 from tests.faults.standstill import freeze
 from tests.faults.test_redis_away import eventually_comes_by_message
 from tests.services import eventually
-from worker.leases import EVERY
+from worker.attempt.leases import EVERY
 
 SOON = timedelta(seconds=60)
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from jobs.errors import BadSettings
 from worker.bootstrap import load_engine
-from worker.cards import check_card
+from worker.card.pinning import check_card
 from worker.doctor.findings import Finding, Site, fine, problem, skipped, warning
 from worker.engine.diffusers.models import ModelRow, model_row
 from worker.engine.diffusers.offer import accept_licence, check_compiler, offered

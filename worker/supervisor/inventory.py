@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from jobs.errors import BadSettings
-from worker.cards import CARD
+from worker.card.pinning import CARD
 
 PCI: Final = Path("/sys/bus/pci/devices")
 CPU_CARD: Final = "cpu:0"

@@ -12,7 +12,7 @@ from envpack.node import commands
 from envpack.pack.supply_cli import COMMANDS
 from jobs.errors import FailureClass
 from jobs.postgres.ledger import PostgresLedger
-from producer.release_report import by_release
+from producer.cli.release_report import by_release
 from tests.unit.producer.shop import WORKER, Shop
 from tests.unit.producer.test_release_report import NEW, OLD, Floor, noisy
 

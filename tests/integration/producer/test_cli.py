@@ -23,8 +23,8 @@ from jobs.ids import new_job_id
 from jobs.model import DEFAULT_MODEL, ServedModel, WorkerInfo
 from jobs.postgres.ledger import PostgresLedger
 from jobs.s3 import S3Store
-from producer.app import App
-from producer.cli import cli
+from producer.cli.app import App
+from producer.cli.main import cli
 from tests.services import fresh_database
 from tests.unit.producer.shop import folder_of, photo
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.mutation.guards.nouns import guard
 
-RUNNER: Final = "worker/runner.py"
+RUNNER: Final = "worker/attempt/runner.py"
 RUNNER_TESTS: Final = "tests/unit/worker/test_runner.py"
 
 WORKER: Final = (
@@ -33,7 +33,7 @@ WORKER: Final = (
     ),
     guard(
         "a job without a sign of life is told to hang",
-        "worker/watchdog.py",
+        "worker/attempt/watchdog.py",
         "            if silence.looks >= LOOKS:\n",
         "            if False:\n",
         "tests/unit/worker/test_watching.py"

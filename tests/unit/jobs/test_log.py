@@ -17,7 +17,7 @@ from jobs.log import Console, JsonLines
 
 def record(**facts: object) -> logging.LogRecord:
     made = logging.makeLogRecord({"msg": "attempt_finished", "levelno": 20, "levelname": "INFO"})
-    made.created, made.name = 1_772_445_600.25, "worker.runner"
+    made.created, made.name = 1_772_445_600.25, "worker.attempt.runner"
     vars(made).update(facts)
     return made
 
@@ -43,7 +43,7 @@ def test_a_json_line_tells_when_what_and_the_facts() -> None:
         "at": "2026-03-02T10:00:00.250+00:00",
         "level": "info",
         "event": "attempt_finished",
-        "logger": "worker.runner",
+        "logger": "worker.attempt.runner",
         "job_id": "7",
         "seconds": 1.5,
     }

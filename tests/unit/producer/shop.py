@@ -19,9 +19,9 @@ from jobs.errors import FailureClass
 from jobs.ids import new_job_id
 from jobs.model import Failure, Holding, Job, JobId, Lease, ServedModel, WorkerInfo
 from jobs.testing import MemoryArtifacts, MemoryLedger, RecordingDispatcher
-from producer.app import App
 from producer.bootstrap import Initialised
-from producer.cli import cli
+from producer.cli.app import App
+from producer.cli.main import cli
 from producer.client import Client
 
 WORKER: Final = WorkerInfo(

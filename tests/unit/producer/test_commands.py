@@ -14,10 +14,10 @@ import pytest
 
 from jobs import errors
 from jobs.errors import JobsError, Unavailable
-from producer import commands
-from producer.cli import cli
+from producer.cli import commands
+from producer.cli.exits import EXIT_CODES
+from producer.cli.main import cli
 from producer.client import Client
-from producer.exits import EXIT_CODES
 from tests.unit.producer.shop import Shop
 
 pytestmark = pytest.mark.usefixtures("logging_left_as_it_was")
@@ -188,7 +188,8 @@ def test_every_command_speaks_json_and_shows_an_example(shop: Shop, name: str) -
 
 def test_help_loads_no_driver() -> None:
     probe = (
-        "import sys; from producer.cli import cli; cli.main(['--help'], standalone_mode=False);"
+        "import sys; from producer.cli.main import cli;"
+        "cli.main(['--help'], standalone_mode=False);"
         f"print(*(m for m in {HEAVY!r} if m in sys.modules), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True)

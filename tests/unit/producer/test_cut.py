@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from rich.cells import cell_len
 
-from producer.cut import cut
+from producer.cli.cut import cut
 
 WORDS = some.text(alphabet="ab-._/ 把背景换成纯白色é", max_size=60)
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from jobs.errors import InvalidRequest
-from producer.durations import brief, duration
+from producer.cli.durations import brief, duration
 
 
 @pytest.mark.parametrize(

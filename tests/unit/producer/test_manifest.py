@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from jobs.errors import InvalidRequest
 from jobs.model import OutputFormat, Priority
-from producer import manifest
 from producer.arguments import pictures
+from producer.cli import manifest
+from producer.cli.entries import Entry
 from producer.edits import Edit
-from producer.entries import Entry
 from producer.inputs import Picture
 
 FOLDER = Path("/shots")

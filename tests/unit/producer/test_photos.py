@@ -7,7 +7,7 @@ import pytest
 
 from jobs import pictures
 from jobs.errors import InvalidRequest, JobsError, UnusablePicture
-from producer import photos
+from producer.cli import photos
 from producer.inputs import Picture
 
 

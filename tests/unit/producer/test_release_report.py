@@ -16,7 +16,7 @@ from PIL import Image
 from jobs import model
 from jobs.errors import FailureClass, InvalidRequest, Unavailable
 from jobs.model import ArtifactKey, Failure, JobId, WorkerInfo
-from producer.release_report import ReleaseFigures, Seconds, by_release, psnr
+from producer.cli.release_report import ReleaseFigures, Seconds, by_release, psnr
 from tests.unit.producer.shop import WORKER, Shop, photo
 
 OLD, NEW = "a" * 64, "b" * 64

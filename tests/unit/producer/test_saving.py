@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from jobs.errors import InvalidRequest
 from jobs.model import OutputFormat
+from producer.cli.entries import Entry, entry_of, stem
+from producer.cli.saving import Out, write
 from producer.edits import Edit
-from producer.entries import Entry, entry_of, stem
 from producer.inputs import Picture
-from producer.saving import Out, write
 from tests.unit.producer.shop import Shop, left_in
 
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 from rich.console import Console
 
-from producer.tables import console
+from producer.cli.tables import console
 from tests.unit.producer.shop import BLACK, FAILURE, WORKER, Shop, photo
 
 COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -40,7 +40,7 @@ def on_terminal(shop: Shop, monkeypatch: pytest.MonkeyPatch, *, columns: int) ->
         )
 
     for module in ("tables", "progress", "watching", "report"):
-        monkeypatch.setattr(f"producer.{module}.console", pretend)
+        monkeypatch.setattr(f"producer.cli.{module}.console", pretend)
     return shop
 
 

@@ -19,11 +19,11 @@ from jobs.ledger import Ledger
 from jobs.model import EditRequest, Job, Lease, NewJob, input_key
 from jobs.testing import MemoryArtifacts, MemoryLedger
 from tests.conformance.scenes import submitted, worker
-from worker.card import Card
+from worker.attempt.leases import LeaseKeeper
+from worker.attempt.runner import Runner, Verdict
+from worker.card.card import Card
+from worker.card.gate import Gate
 from worker.engine.fake import FAKE_MODEL, FakeEngine, Fault
-from worker.gate import Gate
-from worker.leases import LeaseKeeper
-from worker.runner import Runner, Verdict
 
 WORKER: Final = worker(model=FAKE_MODEL)
 OTHER: Final = worker("gpu-2", model=FAKE_MODEL)

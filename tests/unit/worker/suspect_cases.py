@@ -16,12 +16,12 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
 from jobs.model import EditRequest
+from worker.attempt.instructions import names_one_object
+from worker.attempt.suspects import suspicion_of
 from worker.engine.base import NOT_FINITE
 from worker.engine.tiny.cases import Case, held_out_cases
 from worker.engine.tiny.scenes import Scene
 from worker.engine.tiny.states import EditKind
-from worker.instructions import names_one_object
-from worker.suspects import suspicion_of
 
 SIDE: Final = 1024  # pixels; the model's own
 SEED: Final = 7

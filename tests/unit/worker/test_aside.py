@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 
 from jobs.errors import NoSuchArtifact, Unavailable
-from worker.aside import aside
+from worker.attempt.aside import aside
 
 
 def nothing() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from jobs.errors import Transient, WorkerFatal
 from tests.services import eventually
-from worker.card import Card
+from worker.card.card import Card
 
 
 @dataclass

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from jobs.errors import BadSettings
-from worker.cards import pin
+from worker.card.pinning import pin
 
 
 @pytest.fixture(autouse=True)

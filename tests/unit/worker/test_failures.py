@@ -6,7 +6,7 @@ import pytest
 
 from jobs import errors
 from jobs.errors import AttemptFailed, FailureClass, JobsError
-from worker.failures import MAX_MESSAGE, failure_of, is_ours
+from worker.attempt.failures import MAX_MESSAGE, failure_of, is_ours
 
 PERMANENT, TRANSIENT = FailureClass.PERMANENT, FailureClass.TRANSIENT
 #: Every error there is, but those that say their class themselves.

@@ -10,8 +10,8 @@ import pytest
 from jobs.errors import WorkerFatal
 from tests.services import eventually
 from tests.unit.worker.test_card import Seconds, never
-from worker.card import Card
-from worker.gate import ACCIDENT, MAX_AFTER, MAX_LEAD, MAX_SLACK, PATIENCE, Gate, Place
+from worker.card.card import Card
+from worker.card.gate import ACCIDENT, MAX_AFTER, MAX_LEAD, MAX_SLACK, PATIENCE, Gate, Place
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from tests.conformance.scenes import submitted
 from tests.services import eventually
 from tests.unit.worker.bench import LEASE, WORKER, Bench, new
 from tests.unit.worker.test_card import Seconds
-from worker.gate import PATIENCE
-from worker.intake import ALONE, IDLE, Intake
+from worker.card.gate import PATIENCE
+from worker.intake.intake import ALONE, IDLE, Intake
 
 
 def intake_of(bench: Bench, *, clock: Seconds | None = None) -> Intake:

@@ -15,8 +15,8 @@ from jobs.testing import MemoryLedger
 from tests.conformance.scenes import Clock
 from tests.services import eventually
 from tests.unit.worker.bench import LEASE, WORKER, Bench, new
+from worker.attempt.leases import LeaseKeeper
 from worker.held import Held, Ordered
-from worker.leases import LeaseKeeper
 
 
 def why_stopped(held: Held) -> str | None:

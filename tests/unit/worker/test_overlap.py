@@ -18,9 +18,9 @@ from tests.conformance.scenes import submitted, worker
 from tests.services import eventually
 from tests.unit.worker.bench import LEASE, Bench, new
 from tests.unit.worker.test_card import Seconds
-from worker.card import Card
+from worker.card.card import Card
 from worker.engine.fake import DEFAULT_STEPS, FAKE_MODEL, Fault
-from worker.intake import Intake
+from worker.intake.intake import Intake
 
 SOON = timedelta(seconds=60)
 FETCH = 0.03  # seconds

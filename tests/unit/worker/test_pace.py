@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from worker.pace import Experience, Progress
+from worker.card.pace import Experience, Progress
 
 
 def after(*steps: tuple[float, int], total: int = 10, kind: str = "") -> Progress:

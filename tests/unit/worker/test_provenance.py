@@ -14,7 +14,7 @@ from jobs import pictures
 from jobs.ids import new_job_id
 from jobs.model import EditRequest, Job, OutputFormat, Priority, ServedModel
 from jobs.states import JobState
-from worker.provenance import AIGC, IPTC, OURS, RDF, SOURCE_TYPE, Labeller
+from worker.attempt.provenance import AIGC, IPTC, OURS, RDF, SOURCE_TYPE, Labeller
 
 MODEL = ServedModel(name="m", revision="r1", profile_group="default", profiles=("quality",))
 LABELLER = Labeller(model=MODEL, producer="示例公司")

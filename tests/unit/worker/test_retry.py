@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.errors import FailureClass
-from worker.retry import AT_ONCE, FIRST, LONGEST, pauses, retry_in
+from worker.attempt.retry import AT_ONCE, FIRST, LONGEST, pauses, retry_in
 
 WAITS = [one for one in FailureClass if one not in AT_ONCE]
 

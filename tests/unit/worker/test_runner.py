@@ -13,8 +13,8 @@ from jobs.model import EditRequest, Job, Lease, Order, input_key, output_key
 from jobs.states import JobState
 from jobs.testing import MemoryLedger
 from tests.unit.worker.bench import SOURCE, Bench, new, raising
+from worker.attempt.runner import Verdict
 from worker.engine.base import Edit
-from worker.runner import Verdict
 
 
 def test_a_picture_is_edited_uploaded_and_announced() -> None:

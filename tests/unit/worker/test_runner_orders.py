@@ -12,8 +12,8 @@ from jobs.testing import MemoryLedger
 from tests.conformance.scenes import Clock
 from tests.services import eventually
 from tests.unit.worker.bench import LEASE, OTHER, Bench, new
+from worker.attempt.runner import Verdict
 from worker.engine.fake import FakeEngine
-from worker.runner import Verdict
 
 
 def test_a_cancel_is_obeyed_within_a_step() -> None:

@@ -8,7 +8,7 @@ from tests.services import eventually
 from tests.unit.worker.bench import Bench, new
 from tests.unit.worker.test_card import Seconds
 from tests.unit.worker.test_intake import intake_of
-from worker.gate import PATIENCE
+from worker.card.gate import PATIENCE
 
 
 def test_short_jobs_are_claimed_several_at_once() -> None:

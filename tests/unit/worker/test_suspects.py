@@ -7,9 +7,9 @@ from PIL import Image
 
 from jobs.model import EditRequest
 from tests.unit.worker.suspect_cases import Tried, share, tried
+from worker.attempt.instructions import names_one_object
+from worker.attempt.suspects import RULES, suspicion_of
 from worker.engine.base import NOT_FINITE
-from worker.instructions import names_one_object
-from worker.suspects import RULES, suspicion_of
 
 SIZE = (96, 64)
 OBJECT = "make the mug red"

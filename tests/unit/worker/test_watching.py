@@ -11,13 +11,13 @@ import redis
 from tests.unit.worker.bench import Bench, new
 from tests.unit.worker.test_card import Seconds
 from tests.unit.worker.test_intake import intake_of
-from worker.consumption import IN_VAIN, LOOKS, REBUILDS, ConsumptionWatch
+from worker.attempt.watchdog import LOOKS as LOOKS_AT_JOBS
+from worker.attempt.watchdog import Hung, Watchdog
 from worker.health import LEDGER_LIMIT, LOOP_LIMIT, Health, Phase
 from worker.held import ON_CARD, Held
-from worker.intake import Intake
+from worker.intake.consumption import IN_VAIN, LOOKS, REBUILDS, ConsumptionWatch
+from worker.intake.intake import Intake
 from worker.pulse import Pulse
-from worker.watchdog import LOOKS as LOOKS_AT_JOBS
-from worker.watchdog import Hung, Watchdog
 
 
 @dataclass

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from worker.runner import Verdict
+from worker.attempt.runner import Verdict
 from worker.supervisor.board import Board
 from worker.supervisor.child import Program
 from worker.supervisor.endings import Ending

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from jobs.errors import WorkerFatal
+from worker.card.pace import Experience, Progress
 from worker.held import Held
-from worker.pace import Experience, Progress
 
 #: How often a job that waits for the card asks whether it still should: seconds.
 ASK_EVERY: Final = 0.1

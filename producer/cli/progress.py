@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from jobs.model import Job
 from jobs.states import JobState
-from producer.tables import console
+from producer.cli.tables import console
 
 
 @contextmanager

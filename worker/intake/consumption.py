@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from jobs.celery_dispatch import CONNECT_TIMEOUT, SOCKET_TIMEOUT
-from worker.intake import Intake
+from worker.intake.intake import Intake
 
 log = logging.getLogger(__name__)
 

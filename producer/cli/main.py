@@ -12,7 +12,7 @@ import click
 
 from jobs.ledger import JobFilter, Place
 from jobs.states import JobState
-from producer import (
+from producer.cli import (
     exits,
     following,
     manifest,
@@ -25,11 +25,11 @@ from producer import (
     tables,
     watching,
 )
-from producer.app import App, stdin, stdout, who
+from producer.cli.app import App, stdin, stdout, who
+from producer.cli.commands import Commands, quieten
+from producer.cli.durations import brief
+from producer.cli.entries import Entry, asked, entry_of, spelled
 from producer.client import Client
-from producer.commands import Commands, quieten
-from producer.durations import brief
-from producer.entries import Entry, asked, entry_of, spelled
 from producer.views import starts_in
 
 

@@ -10,8 +10,8 @@ from typing import Any, Final, TypedDict, TypeVar
 import click
 
 from jobs.model import MAX_FAILURES, OutputFormat, Priority
-from producer.app import App
-from producer.durations import Duration
+from producer.cli.app import App
+from producer.cli.durations import Duration
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 DURATION: Final = Duration()
@@ -125,7 +125,7 @@ def submit(command: Command) -> Command:
 
 
 class ByRelease(TypedDict):
-    """As ``producer.release_report.by_release`` takes it."""
+    """As ``producer.cli.release_report.by_release`` takes it."""
 
     within: timedelta
     baseline: str | None

@@ -12,10 +12,10 @@ from jobs.ids import job_id
 from jobs.ledger import JobFilter, Submitted
 from jobs.model import JobId
 from jobs.states import JobState
-from producer import options
-from producer.app import App, stdin, who
+from producer.cli import options
+from producer.cli.app import App, stdin, who
+from producer.cli.entries import Entry, spelled
 from producer.client import Client
-from producer.entries import Entry, spelled
 
 by_class: Final = click.option(
     "--class",

@@ -12,7 +12,7 @@ import click
 
 from jobs.errors import JobsError, Unavailable
 from jobs.states import JobState
-from producer.entries import Entry, printable
+from producer.cli.entries import Entry, printable
 from producer.views import error_json
 
 FAULT: Final = 1

@@ -15,13 +15,13 @@ import click
 
 from jobs.errors import InvalidRequest, JobsError
 from jobs.model import OutputFormat, Priority
-from producer import manifest, photos
+from producer.cli import manifest, photos
+from producer.cli.entries import Entry
+from producer.cli.progress import uploading
+from producer.cli.saving import Out, sources_of
 from producer.client import Client
 from producer.edits import Edit
-from producer.entries import Entry
 from producer.inputs import Picture
-from producer.progress import uploading
-from producer.saving import Out, sources_of
 
 
 class Options(TypedDict):

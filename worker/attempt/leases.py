@@ -12,8 +12,8 @@ from typing import Final
 from jobs.errors import Unavailable
 from jobs.ledger import LEASE, Ledger
 from jobs.model import Lease, Order, WorkerInfo
+from worker.attempt.outage import Outage
 from worker.held import Held
-from worker.outage import Outage
 from worker.pulse import Pulse
 
 log = logging.getLogger(__name__)

@@ -23,8 +23,8 @@ from jobs.errors import FailureClass, InvalidRequest, NoResult, NoSuchArtifact
 from jobs.ledger import Ended
 from jobs.model import JobId
 from jobs.states import JobState
+from producer.cli.tables import console, plain_table
 from producer.client import Client
-from producer.tables import console, plain_table
 
 DAY: Final = timedelta(days=1)
 EQUAL: Final = 100.0  # dB, said of pictures that are equal in every pixel

@@ -19,8 +19,8 @@ from kombu.asynchronous import set_event_loop
 from jobs.celery_dispatch import make_app
 from jobs.dispatch import EDIT_IMAGE
 from jobs.model import JobId
-from worker.gate import MAX_AFTER
-from worker.intake import Intake
+from worker.card.gate import MAX_AFTER
+from worker.intake.intake import Intake
 
 log = logging.getLogger(__name__)
 

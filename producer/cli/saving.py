@@ -14,8 +14,8 @@ from uuid import uuid4
 from jobs.errors import InvalidRequest
 from jobs.model import OutputFormat
 from producer.arguments import pictures
-from producer.entries import Entry, stem
-from producer.photos import EXTENSIONS
+from producer.cli.entries import Entry, stem
+from producer.cli.photos import EXTENSIONS
 
 STDOUT: Final = "-"
 FORMATS: Final = {

@@ -13,10 +13,10 @@ from typing import BinaryIO
 import click
 
 from producer.bootstrap import Initialised, connect, init
+from producer.cli.entries import Entry
+from producer.cli.exits import exit_code, summary, suspects, tell_errors
+from producer.cli.tables import echo_json, entry_json, show_entries
 from producer.client import Client
-from producer.entries import Entry
-from producer.exits import exit_code, summary, suspects, tell_errors
-from producer.tables import echo_json, entry_json, show_entries
 
 
 def _is_asked_by_a_person() -> bool:

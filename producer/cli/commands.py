@@ -13,8 +13,8 @@ from typing import Any, Final
 import click
 
 from jobs.errors import BadSettings, JobsError
-from producer.app import App
-from producer.exits import FAULT, INTERRUPTED, tell, tell_fault
+from producer.cli.app import App
+from producer.cli.exits import FAULT, INTERRUPTED, tell, tell_fault
 
 GROUP: Final = "packshot.commands"
 

@@ -15,8 +15,8 @@ from typing import Final
 from PIL import Image, ImageChops, ImageStat
 
 from jobs.model import EditRequest, Suspicion
+from worker.attempt.instructions import names_one_object
 from worker.engine.base import NOT_FINITE
-from worker.instructions import names_one_object
 
 GRID: Final = 64
 #: The brightest part of a black picture.

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from jobs.model import Job
 from jobs.states import JobState
+from producer.cli.durations import brief
+from producer.cli.tables import console, plain_table, state_text
 from producer.client import Client
-from producer.durations import brief
-from producer.tables import console, plain_table, state_text
 
 NEWEST: Final = 1_000  # jobs looked at where no batch is named
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final, Self
 
-from worker.card import Card
+from worker.card.card import Card
 
 #: Jobs that may be encoding and uploading while the card works on others.
 MAX_AFTER: Final = 3

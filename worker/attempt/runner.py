@@ -23,17 +23,17 @@ from jobs.artifacts import ArtifactStore
 from jobs.errors import Denied, FailureClass, LeaseLost, NoSuchArtifact, Unavailable
 from jobs.ledger import Ledger
 from jobs.model import Failure, Lease, Order, Result, Suspicion, input_key, output_key
-from worker.aside import aside
-from worker.card import Card
+from worker.attempt.aside import aside
+from worker.attempt.failures import failure_of, is_ours
+from worker.attempt.leases import LeaseKeeper
+from worker.attempt.outage import Outage
+from worker.attempt.provenance import Labeller
+from worker.attempt.retry import pauses, retry_in
+from worker.attempt.suspects import suspicion_of
+from worker.card.card import Card
+from worker.card.gate import Place
 from worker.engine.base import Edit, Engine
-from worker.failures import failure_of, is_ours
-from worker.gate import Place
 from worker.held import ON_CARD, Held, Ordered, Stop
-from worker.leases import LeaseKeeper
-from worker.outage import Outage
-from worker.provenance import Labeller
-from worker.retry import pauses, retry_in
-from worker.suspects import suspicion_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -17,9 +17,9 @@ from rich.text import Text
 from jobs.ledger import Move
 from jobs.model import Job
 from jobs.states import JobState
-from producer.cut import Cut
-from producer.durations import brief
-from producer.entries import Entry, printable
+from producer.cli.cut import Cut
+from producer.cli.durations import brief
+from producer.cli.entries import Entry, printable
 from producer.views import error_json, job_json
 
 STYLES: Final[Mapping[JobState, str]] = {

@@ -9,10 +9,10 @@ from typing import BinaryIO
 from jobs.errors import JobsError, Timeout, Unavailable
 from jobs.model import JobId
 from jobs.states import JobState
+from producer.cli.entries import Entry
+from producer.cli.progress import waiting
+from producer.cli.saving import Out, write
 from producer.client import Client
-from producer.entries import Entry
-from producer.progress import waiting
-from producer.saving import Out, write
 
 
 class Saver:

@@ -22,8 +22,8 @@ from typing import Any, Final
 
 from jobs.errors import InvalidRequest
 from jobs.model import OutputFormat, Priority
+from producer.cli.entries import Entry
 from producer.edits import Edit
-from producer.entries import Entry
 from producer.inputs import Picture
 
 IMAGES: Final = ("image", "image2", "image3")

@@ -17,10 +17,10 @@ from rich.text import Text
 from jobs.ledger import JobFilter
 from jobs.model import Job
 from jobs.states import JobState
+from producer.cli.cut import Cut
+from producer.cli.entries import printable, title
+from producer.cli.tables import STYLES, age, console, counted, echo_json, plain_table, state_text
 from producer.client import Client
-from producer.cut import Cut
-from producer.entries import printable, title
-from producer.tables import STYLES, age, console, counted, echo_json, plain_table, state_text
 
 PERIOD: Final = 1.0  # seconds
 PAUSES: Final = 9  # times as long as the look before: watching takes a tenth of a connection's time

@@ -17,9 +17,9 @@ from typing import Final, Self, TypeVar
 from jobs.errors import Unavailable
 from jobs.ledger import Ledger
 from jobs.model import JobId, Lease, WorkerInfo
-from worker.gate import MAX_IN_HAND, PATIENCE, Gate, Place
+from worker.attempt.runner import Runner, Verdict
+from worker.card.gate import MAX_IN_HAND, PATIENCE, Gate, Place
 from worker.pulse import Pulse
-from worker.runner import Runner, Verdict
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

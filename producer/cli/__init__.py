@@ -1,0 +1,1 @@
+"""``packshot`` on the command line; ``main`` holds the commands."""
