@@ -8,13 +8,14 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from envpack.node.errors import NotThere, NotTrusted
+from envpack.node.errors import NotThere, NotTrusted, Unsuitable
 from envpack.node.model import (
     Archive,
     LayerDocument,
@@ -46,22 +47,38 @@ class Part:
 
 
 class DepotFolder:
-    """One folder.  Several may write into it at once."""
+    """One folder.  Several may write into it at once.
+
+    Raises ``Unsuitable`` where something else than a folder has its name.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        if folder.exists() and not folder.is_dir():
+            raise Unsuitable(f"depot {folder}: is no folder: name another --depot")
         self._remove_abandoned_parts()
 
     @contextmanager
     def part(self) -> Iterator[Part]:
-        """Not kept: removed."""
+        """Not kept: removed.  Locked for as long as somebody writes it."""
         self._parts.mkdir(parents=True, exist_ok=True)
-        path = self._parts / f"{os.getpid()}-{secrets.token_hex(4)}"
+        path = self._parts / secrets.token_hex(8)
         try:
-            with path.open("xb") as file:
+            with _locked(path) as file, _at(path):
                 yield Part(path, file)
         finally:
             path.unlink(missing_ok=True)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder on the depot's disk, removed at the end: as a part, which it lies beside."""
+        with self.part() as part:
+            folder = _beside(part.path)
+            try:
+                folder.mkdir(mode=0o700)
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def has(self, name: str) -> bool:
         return (self.folder / name).is_file()
@@ -133,10 +150,47 @@ class DepotFolder:
         return self.folder / "parts"
 
     def _remove_abandoned_parts(self) -> None:
-        for path in self._parts.glob("*-*"):
-            if not Path("/proc", path.name.partition("-")[0]).exists():
-                with suppress(FileNotFoundError):
-                    path.unlink()
+        """By their locks: who writes one may be in a container, where process ids are others."""
+        for path in self._parts.glob("*"):
+            if path.is_file() and _is_abandoned(path):
+                shutil.rmtree(_beside(path), ignore_errors=True)
+                path.unlink(missing_ok=True)
 
     def _json(self, name: str) -> Any:  # noqa: ANN401 - any JSON
         return parsed(f"{self.folder}/{name}", self.read(name))
+
+
+def _beside(part: Path) -> Path:
+    return part.with_suffix(".scratch")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO]:
+    """A new file that this process holds."""
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            yield file
+            return
+    with _locked(path) as file:  # taken for abandoned before it was locked
+        yield file
+
+
+def _is_abandoned(part: Path) -> bool:
+    try:
+        with part.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # locked, kept meanwhile, or another user's
+        return False
+    return True
+
+
+@contextmanager
+def _at(path: Path) -> Iterator[None]:
+    """Says where: of a full disk the system tells no more than that one is full."""
+    try:
+        yield
+    except OSError as fault:
+        if fault.errno and not fault.filename:
+            fault.filename = str(path)
+        raise

@@ -10,7 +10,6 @@ layer that the depot holds already is not compressed again.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -64,12 +63,12 @@ def pack_environment(
     rules = rules or Rules()
     collected = collect(prefix)
     kept = without_ballast(collected.files, collected.links, rules.keep)
-    with tempfile.TemporaryDirectory(prefix=".packing-", dir=_made(depot.folder)) as scratch:
+    with depot.scratch() as scratch:
         leaks = Leaks(folders=folders_of(prefix), allowed=tuple(rules.allowed))
         found = survey(kept.files, leaks)
         # Of what was found: a module that names the build's folder has a placeholder from here on.
         sources = [one.source for one in found]
-        bytecode = make_bytecode(collected.interpreter, sources, Path(scratch), collected.prefix)
+        bytecode = make_bytecode(collected.interpreter, sources, scratch, collected.prefix)
         found += survey(bytecode.files, leaks)
         found.sort(key=lambda one: one.record.path)
         files = rewritten(found, collected.site_packages)
@@ -92,8 +91,8 @@ def pack_application(
     """``interpreter``: of the environment that it will run in.  ``settings``: a file that
     becomes ``settings.env`` of the layer.  Raises ``NotPackable``.
     """
-    with tempfile.TemporaryDirectory(prefix=".packing-", dir=_made(depot.folder)) as scratch:
-        tree, compiled = Path(scratch, "tree"), Path(scratch, "bytecode")
+    with depot.scratch() as scratch:
+        tree, compiled = scratch / "tree", scratch / "bytecode"
         compiled.mkdir()
         sources = unpacked_wheel(wheel, tree)
         bytecode = make_bytecode(interpreter, sources, compiled)
@@ -136,11 +135,6 @@ def pack_model(folder: Path, depot: DepotFolder) -> Packed:
 def _is_hidden(path: Path) -> bool:
     """What a download tool or git keeps for itself."""
     return any(part.startswith(".") for part in path.parts)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _by_path(sources: Sequence[Source]) -> list[Source]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
@@ -10,7 +13,7 @@ from threading import Barrier
 
 import pytest
 
-from envpack.node.errors import NotThere, NotTrusted
+from envpack.node.errors import NotThere, NotTrusted, Unsuitable
 from envpack.node.model import Manifest, Release
 from envpack.pack.depot import DepotFolder
 from envpack.pack.errors import NotPackable
@@ -24,14 +27,54 @@ A, B = "a" * 64, "b" * 64
 NOON = date(2026, 11, 22)
 
 
-def test_a_part_that_nobody_writes_any_more_is_removed(tmp_path: Path) -> None:
-    depot = DepotFolder(tmp_path)
-    (tmp_path / "parts").mkdir()
-    (tmp_path / "parts" / f"{2**22 + 1}-dead").touch()  # above the highest process id
-    with depot.part() as part:
+#: Packs until it is killed, and says when it has begun.
+PACKING = """
+import sys
+from pathlib import Path
+from envpack.pack.depot import DepotFolder
+with DepotFolder(Path(sys.argv[1])).scratch() as folder:
+    (folder / "bytecode").write_bytes(b"half")
+    print("begun", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_packing_leaves_is_removed_and_what_a_living_one_needs_is_not(
+    tmp_path: Path,
+) -> None:
+    parts = tmp_path / "parts"
+    with subprocess.Popen(
+        [sys.executable, "-c", PACKING, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        left = sorted(parts.iterdir())
         DepotFolder(tmp_path)
-        assert [path.name for path in (tmp_path / "parts").iterdir()] == [part.path.name]
-    assert list((tmp_path / "parts").iterdir()) == []
+        assert sorted(parts.iterdir()) == left
+        process.kill()
+
+    depot = DepotFolder(tmp_path)
+
+    assert len(left) == 2
+    assert list(parts.iterdir()) == []
+    with depot.part() as part, depot.scratch():
+        DepotFolder(tmp_path)
+        assert part.path.exists()
+    assert list(parts.iterdir()) == []
+
+
+def test_a_full_disk_is_named_by_the_file_that_had_no_room(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="parts/") as caught, DepotFolder(tmp_path).part():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_depot_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "depot").touch()
+
+    with pytest.raises(Unsuitable, match="is no folder"):
+        DepotFolder(tmp_path / "depot")
 
 
 def test_a_manifest_that_was_changed_is_not_read(tmp_path: Path) -> None:
