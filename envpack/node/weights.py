@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envpack.node import fetch, suitable
-from envpack.node.errors import NotTrusted, Unsuitable
+from envpack.node.errors import InvalidManifest, NotTrusted, Unsuitable
 from envpack.node.host import Completion, Host, write
 from envpack.node.model import FileRecord, Manifest, is_digest
 from envpack.node.trust import Trusted
@@ -134,22 +134,36 @@ def strangers(folder: Path, manifest: Manifest) -> list[str]:
 
 def differences_from_sums(folder: Path) -> list[str]:
     """The same by the folder's own ``SHA256SUMS``.  Raises ``Unsuitable`` without one."""
+    found = []
+    for name, digest in sums_of(folder).items():
+        if not (folder / name).is_file():
+            found.append(f"{name}: is missing")
+        elif fetch.sha256_of(folder / name) != digest:
+            found.append(f"{name}: differs")
+    return found
+
+
+def sums_of(folder: Path) -> dict[str, str]:
+    """Name and digest of each file that the folder's own ``SHA256SUMS`` names.
+
+    Raises ``Unsuitable`` without one, ``InvalidManifest`` for one that names none, or oddly.
+    """
     sums = folder / SUMS
     if not sums.is_file():
         raise Unsuitable(
             f"{folder}: has no {SUMS} to compare with: bring it from where the weights came from, "
             "or pull them by a release"
         )
-    found = []
+    found = {}
     for line in sums.read_text(encoding="utf-8", errors="replace").splitlines():
         digest, _, name = line.partition(" ")
         name = name.lstrip(" *")
+        name = name.removeprefix("./")  # as `find` names them
         if not (name and is_digest(digest)):
-            found.append(f"{SUMS}: {line[:80]!r}: not as sha256sum writes it")
-        elif not (folder / name).is_file():
-            found.append(f"{name}: is missing")
-        elif fetch.sha256_of(folder / name) != digest:
-            found.append(f"{name}: differs")
+            raise InvalidManifest(f"{sums}: {line[:80]!r}: not as sha256sum writes it")
+        found[name] = digest
+    if not found:
+        raise InvalidManifest(f"{sums}: names no file: nothing can be compared")
     return found
 
 

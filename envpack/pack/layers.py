@@ -10,19 +10,21 @@ layer that the depot holds already is not compressed again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from envpack.node.model import FORMATS, Archive, FileRecord, LinkRecord, Manifest
+from envpack.node.weights import SUMS, sums_of
 from envpack.pack.archive import Form, contents, write_archive
 from envpack.pack.bytecode import make_bytecode
 from envpack.pack.collect import collect
 from envpack.pack.compress import MAX_LEVELS
 from envpack.pack.depot import DepotFolder
-from envpack.pack.errors import NotPackable
+from envpack.pack.errors import NotPackable, named
 from envpack.pack.exclude import Saving, without_ballast
 from envpack.pack.facts import environment_facts
 from envpack.pack.project import application_facts, unpacked_wheel
@@ -114,16 +116,18 @@ def pack_application(
     )
 
 
-def pack_model(folder: Path, depot: DepotFolder) -> Packed:
-    """Raises ``NotPackable`` for a folder without files."""
+def pack_model(folder: Path, depot: DepotFolder, *, follow_links: bool = False) -> Packed:
+    """``follow_links``: also what links out of the folder lead to.
+
+    Raises ``NotPackable`` for a folder without files, or that holds what is none, or differs from
+    its ``SHA256SUMS``.
+    """
     sources = [
         Source(path=path.relative_to(folder).as_posix(), content=path.resolve())
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not _is_hidden(path.relative_to(folder))
+        for path in _weights(folder, follow_links=follow_links)
     ]
-    if not sources:
-        raise NotPackable(f"{folder}: holds no files")
     files = survey(_by_path(sources), Leaks())
+    _check_sums(folder, {one.record.path: one.record.sha256 for one in files})
     manifest = _manifest("model", files, (), {})
     for one in files:
         _store(depot, one)
@@ -132,9 +136,47 @@ def pack_model(folder: Path, depot: DepotFolder) -> Packed:
     return Packed(layer="model", digest=digest, manifest=manifest, archive=None)
 
 
-def _is_hidden(path: Path) -> bool:
-    """What a download tool or git keeps for itself."""
-    return any(part.startswith(".") for part in path.parts)
+def _weights(folder: Path, *, follow_links: bool) -> list[Path]:
+    """All of a model's files.  Whatever is none would be missing on the hosts: it is refused."""
+    found = list(_entries(folder))
+    if not found:
+        raise NotPackable(f"{folder}: holds no files")
+    odd = [str(path) for path in found if not path.is_file()]
+    if odd:
+        raise NotPackable(
+            f"neither a file nor a link to one: {named(odd)}: remove it, or put the files there"
+        )
+    real = folder.resolve()
+    outside = [str(path) for path in found if real not in path.resolve().parents]
+    if outside and not follow_links:
+        raise NotPackable(
+            f"links out of {folder}: {named(outside)}: put the files themselves there, or say"
+            " that what the links lead to belongs to the model: --follow-links"
+        )
+    return found
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    """All but folders, and but what a download tool or git keeps for itself in hidden ones."""
+
+    def refused(fault: OSError) -> NoReturn:
+        raise fault
+
+    for place, below, names in os.walk(folder, onerror=refused):
+        below[:] = [name for name in below if not name.startswith(".")]
+        links = [name for name in below if Path(place, name).is_symlink()]
+        yield from (Path(place, name) for name in (*names, *links) if not name.startswith("."))
+
+
+def _check_sums(folder: Path, found: Mapping[str, str]) -> None:
+    """A worker would refuse what differs, after gigabytes have been brought to it."""
+    if SUMS in found:
+        wrong = [name for name, digest in sums_of(folder).items() if found.get(name) != digest]
+        if wrong:
+            raise NotPackable(
+                f"{folder}: missing, hidden or not what its {SUMS} says: {named(wrong)}: fetch"
+                f" them again, or write {SUMS} anew"
+            )
 
 
 def _by_path(sources: Sequence[Source]) -> list[Source]:

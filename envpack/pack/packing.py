@@ -56,14 +56,14 @@ def _add_pack(parser: argparse.ArgumentParser) -> None:
 
 
 def _pack(arguments: argparse.Namespace) -> Answer:
-    began = monotonic()
+    began, key = monotonic(), _key(arguments)
     packed = pack_environment(
         arguments.prefix,
         DepotFolder(arguments.depot),
         Form(format=arguments.format, level=arguments.level),
         Rules(keep=arguments.keep, allowed=arguments.allow_leak),
     )
-    return _packed(packed, arguments, monotonic() - began)
+    return _packed(packed, arguments.depot, key, monotonic() - began)
 
 
 def _add_app(parser: argparse.ArgumentParser) -> None:
@@ -82,25 +82,31 @@ def _add_app(parser: argparse.ArgumentParser) -> None:
 
 
 def _app(arguments: argparse.Namespace) -> Answer:
-    began = monotonic()
+    began, key = monotonic(), _key(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         wheel = arguments.wheel or build_wheel(arguments.project, Path(scratch))
         packed = pack_application(
             wheel, arguments.python, DepotFolder(arguments.depot), arguments.settings
         )
-    return _packed(packed, arguments, monotonic() - began)
+    return _packed(packed, arguments.depot, key, monotonic() - began)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="holds the model's files")
+    parser.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="also what links out of the folder lead to, as in Hugging Face's cache",
+    )
     _add_depot(parser)
     _add_key(parser)
 
 
 def _model(arguments: argparse.Namespace) -> Answer:
-    began = monotonic()
-    packed = pack_model(arguments.folder, DepotFolder(arguments.depot))
-    return _packed(packed, arguments, monotonic() - began)
+    began, key = monotonic(), _key(arguments)
+    depot = DepotFolder(arguments.depot)
+    packed = pack_model(arguments.folder, depot, follow_links=arguments.follow_links)
+    return _packed(packed, arguments.depot, key, monotonic() - began)
 
 
 def _add_release(parser: argparse.ArgumentParser) -> None:
@@ -150,7 +156,9 @@ def _sign(arguments: argparse.Namespace) -> Answer:
     depot, key = DepotFolder(arguments.depot), SecretKey.read(arguments.key)
     digests = [checked_digest("layer", one) for one in arguments.layers]
     signed = [sign_document(depot, f"layers/{one}.json", key) for one in digests]
-    text = f"{sum(signed)} signed with key {key.public.name}, {len(signed) - sum(signed)} were"
+    text = (
+        f"{sum(signed)} signed with key {key.public.name}, {len(signed) - sum(signed)} already were"
+    )
     return Answer(text, {"key": key.public.name, "signed": sum(signed)})
 
 
@@ -163,10 +171,10 @@ def _add_delta(parser: argparse.ArgumentParser) -> None:
 
 
 def _delta(arguments: argparse.Namespace) -> Answer:
-    depot = DepotFolder(arguments.depot)
+    depot, key = DepotFolder(arguments.depot), _key(arguments)
     form = Form(format=arguments.format, level=arguments.level)
     archive = make_delta(depot, arguments.layer, arguments.base, form)
-    _sign_if_asked(depot, f"layers/{arguments.layer}.json", arguments.key)
+    _sign_if_asked(depot, f"layers/{arguments.layer}.json", key)
     document = depot.document(arguments.layer)
     assert document is not None
     whole = min(one.size for one in document.archives if one.base is None)
@@ -174,9 +182,8 @@ def _delta(arguments: argparse.Namespace) -> Answer:
     return Answer(text, {**asdict(archive), "share": archive.size / whole})
 
 
-def _packed(packed: Packed, arguments: argparse.Namespace, seconds: float) -> Answer:
-    depot = DepotFolder(arguments.depot)
-    _sign_if_asked(depot, packed.document, arguments.key)
+def _packed(packed: Packed, depot: Path, key: SecretKey | None, seconds: float) -> Answer:
+    _sign_if_asked(DepotFolder(depot), packed.document, key)
     lines = [packed.digest, f"{packed.layer}: {_summary(packed)} in {seconds:.1f} s"]
     lines += [
         f"  left out {_megabytes(one.bytes):>10} in {one.files:>6} files: {one.rule}, {one.reason}"
@@ -216,9 +223,14 @@ def _summary(packed: Packed) -> str:
     return f"{tree}, {_megabytes(packed.archive.size)} as {packed.archive.format}"
 
 
-def _sign_if_asked(depot: DepotFolder, name: str, key: Path | None) -> None:
+def _key(arguments: argparse.Namespace) -> SecretKey | None:
+    """Before minutes of work, not after them."""
+    return SecretKey.read(arguments.key) if arguments.key else None
+
+
+def _sign_if_asked(depot: DepotFolder, name: str, key: SecretKey | None) -> None:
     if key is not None:
-        sign_document(depot, name, SecretKey.read(key))
+        sign_document(depot, name, key)
 
 
 def _allowed(text: str) -> Allowed:

@@ -191,14 +191,74 @@ def test_a_wheel_that_writes_elsewhere_is_refused(run: Run, tmp_path: Path) -> N
 def test_sums_name_the_file_that_differs_by_its_path(tmp_path: Path) -> None:
     (tmp_path / "vae").mkdir()
     (tmp_path / "vae/config.json").write_text("{}")
-    lines = [f"{DIGEST}  vae/config.json".encode(), b"no sum", NO_TEXT]
-    (tmp_path / "SHA256SUMS").write_bytes(b"\n".join(lines))
+    lines = [f"{DIGEST}  vae/config.json", f"{DIGEST} *./vae/gone.json"]
+    (tmp_path / "SHA256SUMS").write_text("\n".join(lines))
 
     found = differences_from_sums(tmp_path)
 
-    assert found[0] == "vae/config.json: differs"
-    assert len(found) == 3
+    assert found == ["vae/config.json: differs", "vae/gone.json: is missing"]
+
+
+@pytest.mark.parametrize("sums", [b"", b"no sum", NO_TEXT])
+def test_sums_that_compare_nothing_are_no_proof(run: Run, tmp_path: Path, sums: bytes) -> None:
+    (tmp_path / "SHA256SUMS").write_bytes(sums)
+
+    one_line(run("model", "verify", tmp_path), 65, "SHA256SUMS")
 
 
 def test_what_is_not_there_says_so(run: Run, tmp_path: Path) -> None:
     one_line(run("node-file", tmp_path / "no" / "node.pyz"), 66, str(tmp_path / "no"))
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    folder = tmp_path / "weights"
+    (folder / "vae").mkdir(parents=True)
+    (folder / "vae/w.bin").write_bytes(b"weights")
+    (folder / "vae/twin.bin").symlink_to("w.bin")
+    (tmp_path / "blob").write_bytes(b"blob")
+    return folder
+
+
+def added(run: Run, weights: Path, *more: str) -> tuple[int, str]:
+    return run("model", "add", weights, "--depot", weights.with_name("depot"), *more)
+
+
+def test_a_link_out_of_a_model_is_followed_only_where_somebody_says_so(
+    run: Run, weights: Path
+) -> None:
+    assert added(run, weights)[0] == 0
+    (weights / "text.bin").symlink_to("../blob")
+
+    one_line(added(run, weights), 65, "text.bin", "--follow-links")
+    assert added(run, weights, "--follow-links")[0] == 0
+    stored = {path.read_bytes() for path in weights.with_name("depot").glob("files/*")}
+    assert stored == {b"weights", b"blob"}
+
+
+@pytest.mark.parametrize("target", ["nowhere", "vae", "odd"])
+def test_a_link_that_brings_no_file_is_not_left_out_silently(
+    run: Run, weights: Path, target: str
+) -> None:
+    (weights / "odd").symlink_to(target)
+
+    one_line(added(run, weights, "--follow-links"), 65, "weights/odd")
+
+
+def test_weights_that_differ_from_their_sums_are_not_packed(run: Run, weights: Path) -> None:
+    (weights / ".hidden").touch()
+    lines = [f"{DIGEST}  vae/w.bin", f"{DIGEST}  .hidden"]
+    (weights / "SHA256SUMS").write_text("\n".join(lines))
+
+    one_line(added(run, weights), 65, ".hidden, vae/w.bin", "SHA256SUMS")
+    assert not list(weights.with_name("depot").rglob("*"))
+
+
+def test_a_key_that_is_not_there_is_told_before_anything_is_packed(run: Run, weights: Path) -> None:
+    one_line(added(run, weights, "--key", "no.key"), 66, "no.key")
+
+    assert not weights.with_name("depot").exists()
+
+
+def test_a_model_that_is_not_there_says_so(run: Run, tmp_path: Path) -> None:
+    one_line(added(run, tmp_path / "none"), 66, str(tmp_path / "none"))
