@@ -22,13 +22,22 @@ from jobs.errors import BadSettings, Denied, NoSuchArtifact, Unavailable
 from jobs.model import ArtifactKey
 from jobs.s3_connections import connections
 
-INIT: Final = ": run 'packshot init'"
 MISSING: Final = frozenset({"NoSuchKey", "NoSuchObject"})
 DENIED: Final = frozenset({"AccessDenied"})
 #: Without the last one S3 says "denied" of an object that is not there, and nobody can tell.
 RIGHTS: Final = (
-    "give these keys s3:PutObject, s3:GetObject, s3:DeleteObject and s3:ListBucket on the bucket"
+    "the keys of PACKSHOT_S3_URL must be right, and have s3:PutObject, s3:GetObject,"
+    " s3:DeleteObject and s3:ListBucket on the bucket"
 )
+#: By what S3 answers.  An answer to HEAD has no body: of every refusal it only tells "denied".
+TO_DO: Final = {
+    "NoSuchBucket": "run 'packshot init'",
+    "AccessDenied": RIGHTS,
+    "InvalidAccessKeyId": "correct the keys in PACKSHOT_S3_URL",
+    "SignatureDoesNotMatch": "correct the keys in PACKSHOT_S3_URL",
+    "ExpiredToken": "these keys are too old: put new ones into PACKSHOT_S3_URL",
+    "RequestTimeTooSkewed": "let an NTP client keep this machine's clock",
+}
 #: In one request, from the caller's own bytes: of parts the SDK holds a second copy, all at once,
 #: and one that is killed leaves those it sent in the bucket.  S3 takes no more: 5 GiB.
 ONE_PART: Final = 5 * 2**30
@@ -106,7 +115,7 @@ class S3Store:
         with self._gate():
             there = self.client.bucket_exists(self.bucket)
         if not there:
-            raise Unavailable(f"S3 at {self.where}: NoSuchBucket{INIT}")
+            raise Unavailable(self._told("NoSuchBucket"))
 
     def delete(self, keys: Sequence[ArtifactKey]) -> None:
         with self._gate():
@@ -149,15 +158,17 @@ class S3Store:
         except S3Error as error:
             if error.code in MISSING:
                 raise NoSuchArtifact(f"S3 at {self.where}: no object {key}") from error
-            if error.code in DENIED:
-                raise Denied(f"S3 at {self.where}: {error.code}: {RIGHTS}") from error
-            hint = INIT if error.code == "NoSuchBucket" else ""
-            raise Unavailable(f"S3 at {self.where}: {error.code}{hint}") from error
-        except (MinioException, ParseError, UnicodeDecodeError) as error:
+            kind = Denied if error.code in DENIED else Unavailable
+            raise kind(self._told(error.code)) from error
+        except (MinioException, ParseError, ValueError) as error:
             told = " ".join(str(error).split())[:200]
             raise Unavailable(f"S3 at {self.where}: no answer of S3's: {told}") from error
         except urllib3.exceptions.HTTPError as error:
             raise Unavailable(f"S3 at {self.where} does not answer: {_cause(error)}") from error
+
+    def _told(self, code: str | None) -> str:
+        to_do = TO_DO.get(code or "")
+        return f"S3 at {self.where}: {code}" + (f": {to_do}" if to_do else "")
 
 
 def _parts(url: str) -> SplitResult | None:

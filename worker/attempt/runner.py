@@ -137,6 +137,8 @@ class Runner:
         """That the bucket is away is no fault of the job's; that one object fails may be."""
         try:
             return self._edit(held, place)
+        except Denied:
+            raise  # a right that our keys lack: to hand back for ever would help nobody
         except Unavailable:
             if self._bucket_answers(held):
                 raise
@@ -145,8 +147,6 @@ class Runner:
     def _bucket_answers(self, held: Held) -> bool:
         try:
             aside(lambda: self.artifacts.exists(output_key(held.lease)), held.check)
-        except Denied:
-            return True
         except Unavailable:
             return False
         return True

@@ -244,9 +244,10 @@ def test_what_is_no_s3_server_is_said_so(status: int, media_type: str) -> None:
         store.get(KEY)
 
 
-def test_a_listing_that_is_no_xml_is_said_so() -> None:
+@pytest.mark.parametrize("page", [b"<html><p>welcome</html>", b"<html>welcome</html>"])
+def test_a_page_that_is_no_listing_is_said_so(page: bytes) -> None:
     with (
-        answering(200, b"<html><p>welcome</html>", media_type="application/xml") as store,
+        answering(200, page, media_type="application/xml") as store,
         pytest.raises(Unavailable, match="no answer of S3's"),
     ):
         list(store.keys("default/"))

@@ -151,13 +151,20 @@ def test_a_bucket_that_is_not_there_is_told_with_what_to_run(ready: dict[str, st
     assert "packshot init" in finding.to_do
 
 
+EMPTY = "<ListBucketResult><Name>packshot</Name></ListBucketResult>"
+
+
+def error(code: str) -> str:
+    return f"<Error><Code>{code}</Code><Message>no</Message></Error>"
+
+
 @contextmanager
-def read_only_bucket() -> Iterator[str]:
-    """An S3 that shows a bucket to these keys, and lets them write nothing."""
+def refusing(status: int, listing: str) -> Iterator[str]:
+    """An S3 that answers a request for a list so, and lets nobody write."""
 
     class Refusing(BaseHTTPRequestHandler):
-        def _answer(self, status: int, code: str) -> None:
-            body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+        def _answer(self, status: int, said: str) -> None:
+            body = said.encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/xml")
             self.send_header("Content-Length", str(len(body) if self.command != "HEAD" else 0))
@@ -166,12 +173,14 @@ def read_only_bucket() -> Iterator[str]:
                 self.wfile.write(body)
 
         def do_HEAD(self) -> None:
-            is_bucket = self.path.strip("/") == "packshot"
-            self._answer(200 if is_bucket else 404, "NoSuchKey")
+            self._answer(403, "")
+
+        def do_GET(self) -> None:
+            self._answer(status, listing)
 
         def do_PUT(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self._answer(403, "AccessDenied")
+            self._answer(403, error("AccessDenied"))
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Say nothing."""
@@ -188,7 +197,7 @@ def read_only_bucket() -> Iterator[str]:
 def test_a_bucket_that_may_not_be_written_is_told_with_the_missing_right(
     ready: dict[str, str],
 ) -> None:
-    with read_only_bucket() as url:
+    with refusing(200, EMPTY) as url:
         rows = rows_of({**ready, "s3_url": url})
 
     finding = rows["S3 rights"].finding
@@ -197,3 +206,23 @@ def test_a_bucket_that_may_not_be_written_is_told_with_the_missing_right(
     assert "may not write" in finding.found
     assert "AccessDenied" in finding.found
     assert "s3:PutObject" in finding.to_do
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [
+        ("InvalidAccessKeyId", "correct the keys"),
+        ("SignatureDoesNotMatch", "correct the keys"),
+        ("RequestTimeTooSkewed", "clock"),
+        ("AccessDenied", "s3:ListBucket"),
+    ],
+)
+def test_keys_that_s3_refuses_are_told_with_the_reason(
+    ready: dict[str, str], code: str, word: str
+) -> None:
+    with refusing(403, error(code)) as url:
+        finding = rows_of({**ready, "s3_url": url})["S3"].finding
+
+    assert finding.verdict is PROBLEM
+    assert code in finding.found
+    assert word in finding.found

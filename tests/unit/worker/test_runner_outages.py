@@ -75,6 +75,20 @@ def test_a_bucket_that_refuses_our_keys_is_bounded_by_the_budget() -> None:
     assert bench.job(lease).failures == 1
 
 
+def test_keys_that_are_wrong_cost_no_job_its_budget() -> None:
+    """Of one that has no body, which is all that HEAD gets, the refusal reads as a missing right."""
+    bench = Bench()
+    bench.bucket.shut("get")
+    bench.bucket.rig("exists", Denied("AccessDenied"))
+    lease = bench.lease()
+
+    verdict = bench.run(lease)
+
+    job = bench.job(lease)
+    assert verdict is Verdict.HANDED_BACK
+    assert (job.state, job.failures) == (JobState.QUEUED, 0)
+
+
 @pytest.mark.parametrize(("call", "error"), [("complete", None), ("fail", Transient("not now"))])
 def test_an_ending_waits_for_the_ledger(call: str, error: Exception | None) -> None:
     bench = Bench() if error is None else raising(error)
