@@ -15,6 +15,7 @@ from tests.conformance.scenes import (
     OTHER,
     QUEUE,
     SECOND,
+    SLACK,
     WORKER,
     LetPass,
     accepted,
@@ -188,10 +189,10 @@ class ModelConformance:
 
     def test_a_silent_worker_is_not_alive(self, ledger: Ledger, let_pass: LetPass) -> None:
         ledger.register(OTHER)
-        let_pass(WORKER_TIMEOUT - SECOND)
+        let_pass(WORKER_TIMEOUT - SLACK)
         ledger.renew(OTHER.id, [])
         both = list(ledger.live_workers())
-        let_pass(2 * SECOND)
+        let_pass(2 * SLACK)
 
         assert both == [WORKER, OTHER]
         assert list(ledger.live_workers()) == [OTHER]

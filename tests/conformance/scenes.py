@@ -36,6 +36,8 @@ LetPass = Callable[[timedelta], None]
 SECOND: Final = timedelta(seconds=1)
 MINUTE: Final = timedelta(minutes=1)
 HOUR: Final = timedelta(hours=1)
+#: What a scene's own calls may take, on a ledger whose clock is the real one.
+SLACK: Final = timedelta(seconds=10)
 DIGEST: Final = "a" * 64
 MODEL: Final = ServedModel(
     name="edit", revision="r1", profile_group="default", profiles=("quality", "fast")
