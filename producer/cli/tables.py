@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -35,8 +36,12 @@ INDENT: Final = 2  # columns
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Names and instructions are text: no markup, no emoji codes, no highlighting."""
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    """Names and instructions are text: no markup, no emoji codes, no highlighting.
+
+    FORCE_COLOR makes no terminal of a pipe: whoever reads there wants lines.
+    """
+    there = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, force_terminal=there, markup=False, emoji=False, highlight=False)
 
 
 def show_entries(entries: Sequence[Entry]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -102,9 +103,9 @@ def show(rows: Sequence[Row], *, as_json: bool) -> str:
     """What the command prints: a table on a terminal, elsewhere a line per check."""
     if as_json:
         return json.dumps([row.as_json() for row in rows], ensure_ascii=False)
-    screen = Console(markup=False, emoji=False, highlight=False)
-    if not screen.is_terminal:
+    if not sys.stdout.isatty():
         return "\n".join("\t".join(row.as_json().values()).rstrip() for row in rows)
+    screen = Console(markup=False, emoji=False, highlight=False)
     with screen.capture() as capture:
         screen.print(_table(rows))
     return capture.get().rstrip()

@@ -31,6 +31,16 @@ def test_status_of_one_job_is_a_line_in_a_pipe(shop: Shop) -> None:
     assert shop.run("status", job).stdout == f"{job}\tqueued\tmug.jpg\n"
 
 
+def test_a_pipe_is_no_terminal_though_colours_are_forced(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many a CI does for all that it runs."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    (job,) = shop.submitted("red")
+
+    assert shop.run("list").stdout == f"{job}\tqueued\tstdin\n"
+
+
 def test_ids_come_from_a_pipe_as_the_other_commands_print_them(shop: Shop) -> None:
     ids = shop.submitted("red", "blue")
     listing = shop.run("list").stdout
