@@ -1,4 +1,4 @@
-"""The servers that tests need: those that the environment names, else embedded ones.
+"""What every test finds: servers and a terminal, whatever the machine is like.
 
 ``PACKSHOT_TEST_DATABASE_URL``, ``PACKSHOT_TEST_REDIS_URL`` and ``PACKSHOT_TEST_S3_URL`` name
 servers that run already.  What is not named is started, once per session and on first use.
@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from jobs.postgres.connection import Database
 from jobs.postgres.ledger import PostgresLedger
@@ -18,6 +19,15 @@ from standalone.servers import Servers
 from tests.services import empty, fresh_database
 
 pytest.register_assert_rewrite("tests.conformance")
+# A machine that stands still for a moment proves nothing about the example that it was at.
+settings.register_profile("packshot", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("packshot")
+
+
+@pytest.fixture(autouse=True)
+def _usual_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Help and tables are as wide as they are read in the documentation, not as a window is."""
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 @pytest.fixture(scope="session")

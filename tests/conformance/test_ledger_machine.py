@@ -292,7 +292,6 @@ def settled(*, examples: int, steps: int) -> settings:
     return settings(
         max_examples=examples,
         stateful_step_count=steps,
-        deadline=None,
         suppress_health_check=[*HealthCheck],
     )
 

@@ -102,7 +102,7 @@ def test_a_bad_baseline_does_not_make_a_canary_bad() -> None:
     assert found.verdict != "roll back"
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.floats(0.1, 100), min_size=1, max_size=5), st.integers(0, 3))
 def test_a_few_slow_attempts_never_roll_back(slow: list[float], of_baseline: int) -> None:
     """As the report sums them up: the bounds of few values are the values."""
@@ -220,7 +220,6 @@ def test_limits_that_decide_nothing_are_refused(limits: dict[str, Any]) -> None:
 counts = st.integers(0, 3_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 
-@settings(deadline=None)
 @given(counts, counts)
 def test_one_more_error_never_helps(new: tuple[int, int], old: tuple[int, int]) -> None:
     bad, tried = new
@@ -233,7 +232,6 @@ def test_one_more_error_never_helps(new: tuple[int, int], old: tuple[int, int]) 
     assert ORDER.index(verdicts[0]) <= ORDER.index(verdicts[1])
 
 
-@settings(deadline=None)
 @given(counts)
 def test_the_same_numbers_are_never_rolled_back(both: tuple[int, int]) -> None:
     same: dict[str, Any] = {"errors": both[0], "attempts": both[1]}
@@ -241,7 +239,6 @@ def test_the_same_numbers_are_never_rolled_back(both: tuple[int, int]) -> None:
     assert judged(report(figures(**same), **same)).verdict != Verdict.ROLL_BACK
 
 
-@settings(deadline=None)
 @given(counts, counts)
 def test_chance_is_a_probability_and_bounds_hold_the_estimate(
     new: tuple[int, int], old: tuple[int, int]
@@ -254,7 +251,6 @@ def test_chance_is_a_probability_and_bounds_hold_the_estimate(
     assert wilson(*new)[0] - 1e-9 <= rates[0] <= wilson(*new)[1] + 1e-9
 
 
-@settings(deadline=None)
 @given(st.floats(0.1, 100), st.floats(0, 50), st.floats(1, 4))
 def test_slower_never_helps(median: float, spread: float, factor: float) -> None:
     spread = min(spread, median * 0.9)

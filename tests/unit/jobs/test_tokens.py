@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.errors import BadSettings, InvalidRequest
@@ -18,7 +18,6 @@ TINY = Path(__file__).parents[3] / "models/tiny/tokenizer/tokenizer.json"
 count = counter_of(TINY)
 
 
-@settings(deadline=None)
 @given(
     st.one_of(
         st.text(max_size=200),
