@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -18,6 +19,7 @@ from producer.cli.entries import Entry, stem
 from producer.cli.photos import EXTENSIONS
 
 STDOUT: Final = "-"
+ITSELF: Final = "-o {}: is the photograph itself; name another file"
 FORMATS: Final = {
     ".png": OutputFormat.PNG,
     ".jpg": OutputFormat.JPEG,
@@ -78,19 +80,23 @@ class Out:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise InvalidRequest(f"-o {folder}: this folder cannot be written to")
         if not self.is_folder and _real(self.path) in {_real(one) for one in sources}:
-            raise InvalidRequest(f"-o {self.path}: is the photograph itself; name another file")
+            raise InvalidRequest(ITSELF.format(self.path))
 
     def places(self, entries: Sequence[Entry]) -> list[Path | None]:
         """A file for each entry with a job: two never share one, and none is a source.
 
-        Raises ``InvalidRequest`` where the name is one of another format.
+        Raises ``InvalidRequest`` where the name is one of another format, or of a source.
         """
+        digests = {one for entry in entries if entry.job for one in entry.job.request.pictures}
         if self.path is None or not self.is_folder:
             for entry in entries:
                 if entry.job:
                     self.check(entry.job.request.format)
+            if self.path is not None and _holds(self.path, digests):
+                raise InvalidRequest(ITSELF.format(self.path))
             return [self.path if entry.job else None for entry in entries]
-        names = _Names(self.path, (one for entry in entries for one in sources_of(entry)))
+        sources = (one for entry in entries for one in sources_of(entry))
+        names = _Names(self.path, sources, digests)
         return [names.free(entry) if entry.job else None for entry in entries]
 
 
@@ -138,10 +144,15 @@ def write(data: bytes, path: Path | None, stdout: Callable[[], BinaryIO]) -> Non
 
 
 class _Names:
-    """Gives each result of a folder a name of its own: ``mug.png``, ``mug-2.png``, …"""
+    """Gives each result of a folder a name of its own: ``mug.png``, ``mug-2.png``, …
 
-    def __init__(self, folder: Path, sources: Iterable[Path]) -> None:
+    A source is known by its path where that was named, and by its bytes: who waits for a batch
+    names no photograph, and may well save beside them.
+    """
+
+    def __init__(self, folder: Path, sources: Iterable[Path], digests: Container[str]) -> None:
         self.folder = folder
+        self._digests = digests
         self._real_folder = Path(os.path.realpath(folder))
         self._taken = {_real(source) for source in sources}
         self._last: Counter[str] = Counter()
@@ -155,9 +166,18 @@ class _Names:
             number = "" if self._last[base] == 1 else f"-{self._last[base]}"
             name = f"{base}{number}.{entry.job.request.format.value}"
             place = str(self._real_folder / name).casefold()
-            if place not in self._taken:
+            if place not in self._taken and not _holds(self.folder / name, self._digests):
                 self._taken.add(place)
                 return self.folder / name
+
+
+def _holds(path: Path, digests: Container[str]) -> bool:
+    """Whether the file that lies there has one of these contents."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() in digests
+    except (OSError, ValueError):  # none lies there; a NUL in the path
+        return False
 
 
 def _real(path: Path) -> str:

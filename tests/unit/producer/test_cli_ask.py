@@ -10,7 +10,16 @@ import pytest
 from jobs.ids import new_job_id
 from jobs.model import Lease
 from jobs.states import JobState
-from tests.unit.producer.shop import BLACK, FAILURE, WORKER, Shop, left_in, picture_of, turns
+from tests.unit.producer.shop import (
+    BLACK,
+    FAILURE,
+    WORKER,
+    Shop,
+    folder_of,
+    left_in,
+    picture_of,
+    turns,
+)
 
 UNKNOWN = str(new_job_id())
 
@@ -108,6 +117,24 @@ def test_wait_for_a_batch_saves_its_pictures(worked: Shop, tmp_path: Path) -> No
     assert result.exit_code == 0
     assert left_in(tmp_path) == ["mug-2.png", "mug.png"]
     assert (tmp_path / "mug.png").read_bytes() == picture_of(worked.jobs[0])
+
+
+def test_no_picture_that_is_waited_for_takes_the_place_of_its_photograph(
+    worked: Shop, tmp_path: Path
+) -> None:
+    """Who waits names no photograph, and may save beside them."""
+    shots = folder_of(tmp_path, "mug.png", "bag.png")
+    before = {name: (shots / name).read_bytes() for name in left_in(shots)}
+    worked.run("submit", shots, "-i", "red", "--batch", "spring")
+    for _ in range(2):  # again, with the results lying there
+        worked.run("wait", "--batch", "spring", "-o", shots)
+    last = worked.jobs[-1]
+    alone = worked.run("wait", last.id, "-o", shots / last.metadata["name"])
+
+    assert {name: (shots / name).read_bytes() for name in before} == before
+    assert left_in(shots) == ["bag-2.png", "bag.png", "mug-2.png", "mug.png"]
+    assert alone.exit_code == 2
+    assert "is the photograph itself; name another file" in alone.stderr
 
 
 def test_wait_names_pictures_the_same_whichever_job_ends_first(shop: Shop, tmp_path: Path) -> None:
