@@ -169,17 +169,11 @@ def _model(subject: Subject) -> Found:
         yield OK, f"just fetched, in {folder}"
         return
     manifest = subject.host.manifest("model", digest)
-    if subject.quick:
-        wrong = [
-            f"{one.path}: size"
-            for one in manifest.files
-            if not (folder / one.path).is_file() or (folder / one.path).stat().st_size != one.size
-        ]
-    else:
-        wrong = weights.differences(folder, manifest)
+    wrong = weights.differences(folder, manifest, quick=subject.quick)
     strangers = [] if subject.quick else weights.strangers(folder, manifest)
     if wrong:
-        yield FAILED, f"{folder}: {len(wrong)} files, {wrong[0]}: packshot-env model pull"
+        how = "packshot-env model pull --release RELEASE"
+        yield FAILED, f"{folder}: {len(wrong)} files not as fetched, {wrong[0]}: {how}"
     elif strangers:
         text = f"{len(strangers)} files too many, {strangers[0]}: is not in the manifest: remove it"
         yield FAILED, f"{folder}: {text}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from envpack.node.commands import Answer, Command
 from envpack.node.depot import depot
 from envpack.node.errors import Unsuitable
 from envpack.node.host import Host
-from envpack.node.model import LAYERS, checked_digest
+from envpack.node.model import LAYERS, LayerDocument, Manifest, checked_digest
 from envpack.node.settings import DEPOT, KEY, ROOT, settings
 from envpack.node.trust import Trusted, keys_of
 
@@ -43,10 +43,21 @@ def _verify(arguments: argparse.Namespace) -> Answer:
             f"{kind:5} {digest[:12]}: signed, {len(manifest.files):,} files, "
             f"{manifest.size / 1e6:,.1f} MB, {len(document.archives)} archives"
         )
-        for archive in document.archives if arguments.archives else ():
-            fetch.check_stream(trusted.depot, f"archives/{archive.name}", archive.sha256)
-            lines.append(f"      {archive.name[:12]}: {archive.size / 1e6:,.1f} MB, as signed")
+        if arguments.archives:
+            lines += _compared(trusted, document, manifest)
     return Answer("\n".join(lines), {"verified": True, **release.as_json()})
+
+
+def _compared(trusted: Trusted, document: LayerDocument, manifest: Manifest) -> Iterator[str]:
+    """Reads all that a layer can be brought from; a line for each archive."""
+    for archive in document.archives:
+        fetch.check_stream(trusted.depot, f"archives/{archive.name}", archive.sha256)
+        yield f"      {archive.name[:12]}: {archive.size / 1e6:,.1f} MB, as signed"
+    single = {one.sha256 for one in manifest.files} if document.layer == "model" else set()
+    for digest in sorted(single):
+        fetch.check_stream(trusted.depot, f"files/{digest}", digest)
+    if single:
+        yield f"      {len(single):,} single files, as signed"
 
 
 def _unpack(arguments: argparse.Namespace) -> Answer:
@@ -114,7 +125,7 @@ def _prune(arguments: argparse.Namespace) -> Answer:
 
 def _canary_set(arguments: argparse.Namespace) -> Answer:
     host = _host(arguments)
-    cards = [card for card in arguments.cards.split(",") if card]
+    cards = [card.strip() for card in arguments.cards.split(",") if card.strip()]
     digest = host.named(arguments.release)
     answer = _canary_answer(canary.set_to(host, digest, canary.known_as(cards)))
     return answer._replace(text=f"{answer.text}\n{_THEN}")
@@ -228,7 +239,9 @@ def _at_depot(parser: argparse.ArgumentParser) -> None:
 
 def _of_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("release", help="digest")
-    parser.add_argument("--archives", action="store_true", help="read every archive too")
+    parser.add_argument(
+        "--archives", action="store_true", help="read every archive and all weights too"
+    )
     _at_depot(parser)
 
 
@@ -271,9 +284,15 @@ def _of_activate(parser: argparse.ArgumentParser) -> None:
 
 
 def _of_prune(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--keep", type=int, default=2, help="releases besides those in use (2)")
+    parser.add_argument("--keep", type=_count, default=2, help="releases besides those in use (2)")
     parser.add_argument("--dry-run", action="store_true", help="only say what would go")
     _at_root(parser)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a number from 0 on, got {text[:80]!r}")
+    return int(text)
 
 
 def _of_canary_set(parser: argparse.ArgumentParser) -> None:

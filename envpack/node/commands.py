@@ -17,7 +17,17 @@ from typing import Any, Callable, NamedTuple
 from envpack.node.errors import EnvpackError, NotThere
 
 _INTERRUPTED = 130  # as a shell says of SIGINT
-_NO_SPACE = 74  # EX_IOERR
+_DISK = 74  # EX_IOERR
+_ROOM = "free some space and run it again"
+_OTHER_USER = "run it as a user who may, or name another place"
+_ADVICE = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EACCES: _OTHER_USER,
+    errno.EPERM: _OTHER_USER,
+    errno.EROFS: "name a place that can be written to",
+    errno.EIO: "the disk is failing: name another place",
+}
 
 
 class Answer(NamedTuple):
@@ -52,8 +62,7 @@ def main(program: str, about: str, commands: Mapping[str, Command], argv: Sequen
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as fault:
         return _failed(program, _said(fault), NotThere.exit_code, arguments.json)
     except OSError as fault:
-        advice = ": free some space and run it again" if fault.errno == errno.ENOSPC else ""
-        return _failed(program, f"{_said(fault)}{advice}", _NO_SPACE, arguments.json)
+        return _failed(program, _said(fault), _DISK, arguments.json)
     except KeyboardInterrupt:
         return _failed(program, "interrupted; run it again to go on", _INTERRUPTED, arguments.json)
     return answer.exit_code
@@ -83,7 +92,11 @@ def _say(answer: Any, *, as_json: bool) -> None:  # noqa: ANN401 - any JSON
 
 
 def _said(fault: OSError) -> str:
-    return f"{fault.filename}: {fault.strerror}" if fault.filename else str(fault)
+    # Of two names, such as a link's, the second is the one that could not be made.
+    name = fault.filename2 or fault.filename
+    said = f"{name}: {fault.strerror}" if name else str(fault)
+    advice = _ADVICE.get(fault.errno or 0)
+    return f"{said}: {advice}" if advice else said
 
 
 def _failed(program: str, message: str, exit_code: int, as_json: bool) -> int:  # noqa: FBT001

@@ -11,7 +11,7 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
@@ -23,6 +23,8 @@ from envpack.node.settings import BucketServer, bucket_server, split_url
 
 TIMEOUT = 60.0  #: seconds without a byte until a server counts as gone
 _BUCKET = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+)(/(?P<prefix>\S*))?")
+_CODE = re.compile(rb"<Code>(\w+)</Code>")
+_MAX_REASON = 4096  # bytes of an answer that refuses
 _GONE = (OSError, http.client.HTTPException)  # URLError and timeouts are OSErrors
 
 
@@ -110,7 +112,8 @@ class Folder:
         try:
             stream = path.open("rb")
         except FileNotFoundError:
-            raise NotThere(f"{path}: no such file in this depot") from None
+            what = "file in this depot" if self._folder.is_dir() else "depot"
+            raise NotThere(f"{path}: no such {what}") from None
         except (PermissionError, NotADirectoryError) as fault:
             raise Unsuitable(
                 f"{path}: cannot be read ({fault.strerror}): a depot is a folder that this user "
@@ -141,10 +144,10 @@ class Web:
             # No scheme but the two that ``depot`` lets through.
             answer = urllib.request.urlopen(wanted, timeout=TIMEOUT)  # noqa: S310
         except urllib.error.HTTPError as fault:
-            fault.close()
+            word = _word(fault)
             if start and fault.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 return self.opened(name)
-            raise _refused(where, fault) from None
+            raise _refused(where, fault, word) from None
         except _GONE as fault:
             reason = getattr(fault, "reason", fault)
             raise Unreachable(f"{where}: no answer ({reason}); try again") from None
@@ -173,10 +176,20 @@ class Bucket(Web):
         return urllib.request.Request(url, headers=headers)  # noqa: S310 - settings say http(s)
 
 
-def _refused(where: str, fault: urllib.error.HTTPError) -> Exception:
-    code = http.HTTPStatus
+def _word(fault: urllib.error.HTTPError) -> str:
+    """By which S3 gives its reason; empty where a server gives none."""
+    with fault, suppress(*_GONE):
+        found = _CODE.search(fault.read(_MAX_REASON))
+        return found.group(1).decode() if found else ""
+    return ""
+
+
+def _refused(where: str, fault: urllib.error.HTTPError, reason: str) -> Exception:
+    code, word = http.HTTPStatus, f" ({reason})" if reason else ""
+    if reason == "RequestTimeTooSkewed":
+        return Unsuitable(f"{where}: the server's clock says another time: set this host's clock")
     if fault.code in {code.NOT_FOUND, code.GONE}:
-        return NotThere(f"{where}: no such file in this depot")
+        return NotThere(f"{where}: no such file in this depot{word}")
     if fault.code in {code.UNAUTHORIZED, code.FORBIDDEN}:
-        return NotThere(f"{where}: {fault.code}: not there, or not for these credentials")
-    return Unreachable(f"{where}: answers {fault.code} {fault.reason}; try again")
+        return NotThere(f"{where}: {fault.code}: not there, or not for these credentials{word}")
+    return Unreachable(f"{where}: answers {fault.code} {fault.reason}{word}; try again")

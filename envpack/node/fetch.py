@@ -13,6 +13,7 @@ from envpack.node.errors import NotTrusted, Unreachable
 
 _BLOCK = 1 << 20  # bytes
 _TRIES = 4
+_ADVICE = "run it again; if that does not help, ship the release to this depot again"
 _PAUSE = 1.0  # seconds before the second try; doubled for each further one
 
 
@@ -43,9 +44,9 @@ def copied(place: Depot, name: str, digest: str, size: int, parts: Path) -> Path
         threading.Event().wait(pauses.pop(0))
     try:
         check_file(path, digest, size)
-    except NotTrusted:
+    except NotTrusted as fault:
         path.unlink()  # or every later run would find it again
-        raise
+        raise NotTrusted(f"{place.where}: {name}: {fault}") from fault
     return path
 
 
@@ -62,10 +63,10 @@ def check_file(path: Path, digest: str, size: int) -> None:
     """Raises ``NotTrusted`` naming what differs."""
     found = path.stat().st_size
     if found != size:
-        raise NotTrusted(f"{path}: {size} bytes expected, {found} found")
+        raise NotTrusted(f"{path}: {size} bytes expected, {found} found: {_ADVICE}")
     digest_found = sha256_of(path)
     if digest_found != digest:
-        raise NotTrusted(f"{path}: sha256 {digest} expected, {digest_found} found")
+        raise NotTrusted(f"{path}: sha256 {digest} expected, {digest_found} found: {_ADVICE}")
 
 
 def sha256_of(path: Path) -> str:
@@ -110,5 +111,8 @@ def check_stream(place: Depot, name: str, digest: str) -> None:
     with reading(place, name) as source:
         for block in iter(lambda: source.read(_BLOCK), b""):
             summed.update(block)
-    if summed.hexdigest() != digest:
-        raise NotTrusted(f"{place.where}: {name}: sha256 {digest} expected")
+    found = summed.hexdigest()
+    if found != digest:
+        raise NotTrusted(
+            f"{place.where}: {name}: sha256 {digest} expected, {found} found: {_ADVICE}"
+        )

@@ -166,7 +166,7 @@ class Host:
         """Raises ``NotThere``, ``NotTrusted``."""
         value = _json(self.release_folder(digest) / "release.json")
         if value is None:
-            raise NotThere(f"release {digest[:12]}: not unpacked in {self.root}")
+            raise NotThere(f"release {digest[:12]}: not unpacked in {self.root}: unpack it first")
         release = Release.from_json(value)
         if release.digest != digest:
             raise NotTrusted(f"release {digest[:12]}: its folder holds another one")
@@ -189,7 +189,10 @@ class Host:
         }
         if len(found) != 1:
             what = "several releases" if found else "no release"
-            raise NotThere(f"{name!r}: {what} of that name in {self.root}")
+            raise NotThere(
+                f"{name!r}: {what} of that name in {self.root}: packshot-env list shows all, and "
+                "unpack brings others"
+            )
         return found.pop()
 
     def linked(self, name: str) -> str | None:
@@ -220,7 +223,8 @@ class Host:
             return 0, ""
         except ValueError as fault:
             raise InvalidManifest(
-                f"{self.root / 'highest'}: a counter and a digest expected ({fault})"
+                f"{self.root / 'highest'}: cannot be read ({fault}): write into it the highest "
+                "counter that ran here and its release's digest, as packshot-env list shows them"
             ) from fault
 
     def locked(self) -> AbstractContextManager[None]:

@@ -19,6 +19,7 @@ PLAIN, PREHASHED = b"Ed", b"ED"
 UNTRUSTED, TRUSTED = "untrusted comment: ", "trusted comment: "
 #: Files of keys and signatures are a few hundred bytes; more is something else.
 MAX_BYTES = 16384
+_ADVICE = "try again, and if that does not help, sign and ship it again"
 
 
 @dataclass(frozen=True)
@@ -80,15 +81,18 @@ def verify(what: str, message: bytes, signature: Signature, keys: Iterable[Publi
     if key is None:
         names = ", ".join(one.name for one in known) or "none"
         raise NotTrusted(
-            f"{what}: signed with key {key_name(signature.key_id)}; trusted here: {names}"
+            f"{what}: signed with key {key_name(signature.key_id)}; trusted here: {names}; if that"
+            " one is yours, trust it too"
         )
     prehashed = signature.algorithm == PREHASHED
     signed = blake2b(message).digest() if prehashed else message
     if not ed25519.is_valid(key.key, signed, signature.signature):
-        raise NotTrusted(f"{what}: not what key {key.name} signed")
+        raise NotTrusted(f"{what}: not what key {key.name} signed: {_ADVICE}")
     bound = signature.signature + signature.comment.encode()
     if not ed25519.is_valid(key.key, bound, signature.comment_signature):
-        raise NotTrusted(f"{what}: its trusted comment is not what key {key.name} signed")
+        raise NotTrusted(
+            f"{what}: its trusted comment is not what key {key.name} signed: {_ADVICE}"
+        )
     return signature.comment
 
 

@@ -48,7 +48,9 @@ def is_digest(text: str) -> bool:
 def checked_digest(what: str, value: Any) -> str:  # noqa: ANN401 - any JSON
     """A sha256 in hexadecimal.  Raises ``InvalidManifest``."""
     if not isinstance(value, str) or not is_digest(value):
-        raise InvalidManifest(f"{what}: a sha256 in hexadecimal, got {str(value)[:80]!r}")
+        raise InvalidManifest(
+            f"{what}: a whole digest is meant, 64 hexadecimal digits, got {str(value)[:80]!r}"
+        )
     return value
 
 
@@ -65,7 +67,9 @@ def checked_path(what: str, path: str) -> str:
     parts = path.split("/")
     inside = bool(path) and not {"", ".", ".."} & set(parts)
     if not inside or "\\" in path or not path.isprintable():
-        raise InvalidManifest(f"{what}: relative and inside the layer, got {path[:200]!r}")
+        raise InvalidManifest(
+            f"{what}: relative, inside the layer and printable is meant, got {path[:200]!r}"
+        )
     return path
 
 

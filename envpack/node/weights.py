@@ -115,12 +115,14 @@ def _fill(trusted: Trusted, lack: Lack) -> int:
     return sum(record.size for record in missing.values())
 
 
-def differences(folder: Path, manifest: Manifest) -> list[str]:
-    """What in a model's folder is missing or not as its manifest says, in words."""
+def differences(folder: Path, manifest: Manifest, *, quick: bool = False) -> list[str]:
+    """What in a model's folder is missing or not as its manifest says, in words; ``quick``: by
+    size alone.
+    """
     return [
         f"{record.path}: {'differs' if (folder / record.path).exists() else 'is missing'}"
         for record in manifest.files
-        if not _holds(folder, record)
+        if not _holds(folder, record, quick=quick)
     ]
 
 
@@ -167,11 +169,11 @@ def sums_of(folder: Path) -> dict[str, str]:
     return found
 
 
-def _holds(folder: Path, record: FileRecord) -> bool:
+def _holds(folder: Path, record: FileRecord, *, quick: bool = False) -> bool:
     path = folder / record.path
     if path.is_symlink() or not path.is_file() or path.stat().st_size != record.size:
         return False
-    return fetch.sha256_of(path) == record.sha256
+    return quick or fetch.sha256_of(path) == record.sha256
 
 
 def _place(source: Path, folder: Path, records: list[FileRecord]) -> None:

@@ -96,7 +96,9 @@ class DepotFolder:
         try:
             return (self.folder / name).read_bytes()
         except FileNotFoundError as fault:
-            raise NotThere(f"{self.folder}: holds no {name}") from fault
+            raise NotThere(
+                f"depot {self.folder}: holds no {name}: name the one that has it"
+            ) from fault
 
     def put_manifest(self, manifest: Manifest) -> str:
         """Its digest: the layer's name."""

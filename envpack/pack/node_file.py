@@ -11,6 +11,7 @@ from typing import Final
 
 import envpack
 from envpack.node.commands import Answer, Command
+from envpack.node.errors import Unsuitable
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the oldest that a zip can say
 _SHEBANG: Final = b"#!/usr/bin/env python3\n"
@@ -52,6 +53,8 @@ def node_file() -> bytes:
 def _write(arguments: argparse.Namespace) -> Answer:
     content = node_file()
     out: Path = arguments.out
+    if out.is_dir():
+        raise Unsuitable(f"{out}: is a folder: name a file in it")
     draft = out.with_name(f".{out.name}.draft")
     draft.write_bytes(content)
     draft.chmod(0o755)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from envpack.node.model import checked_path
 from envpack.pack.errors import NotPackable
-from envpack.pack.process import run
+from envpack.pack.process import ToolFailed, run
 from envpack.pack.requirements import required
 from envpack.pack.sources import Source
 
@@ -37,7 +37,7 @@ def build_wheel(project: Path, scratch: Path, commit: str = "HEAD") -> Path:
     Raises ``ToolFailed``, ``NotPackable``.
     """
     packed, tree, wheels = (scratch / name for name in ("commit.tar", "commit", "wheels"))
-    run(["git", "-C", project, "archive", "--format=tar", f"--output={packed}", commit])
+    _git(project, "archive", "--format=tar", f"--output={packed}", commit)
     with tarfile.open(packed) as tar:
         tar.extractall(tree, filter="data")
     wheels.mkdir()
@@ -59,7 +59,16 @@ def _backend(tree: Path) -> str:
 
 def commit_of(project: Path) -> str:
     """The full name of what is checked out.  Raises ``ToolFailed``."""
-    return run(["git", "-C", project, "rev-parse", "HEAD"]).stdout.strip()
+    return _git(project, "rev-parse", "HEAD")
+
+
+def _git(project: Path, *words: str) -> str:
+    try:
+        return run(["git", "-C", project, *words]).stdout.strip()
+    except ToolFailed as fault:
+        raise ToolFailed(
+            f"{project.absolute()}: name a checkout, --project FOLDER: {fault}"
+        ) from fault
 
 
 def unpacked_wheel(wheel: Path, tree: Path) -> list[Source]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from envpack.node.errors import NotThere
-from envpack.node.model import LAYERS, LayerDocument, Manifest, Release, parsed
+from envpack.node.model import LAYERS, LayerDocument, Manifest, Release, checked_digest, parsed
 
 #: In this order.  A signature goes before its document: alone it is good for nothing.
 STAGES: Final = (
@@ -112,7 +112,11 @@ def whole(depot: Path) -> list[str]:
 
 
 def needed(depot: Path, release: str) -> list[str]:
-    """What a host reads to install one release.  Raises ``NotThere`` naming what is missing."""
+    """What a host reads to install one release.
+
+    Raises ``NotThere`` naming what is missing, ``InvalidManifest`` for what is no digest.
+    """
+    checked_digest("release", release)
     found = [f"releases/{release}.json", f"releases/{release}.json.minisig"]
     document = _read(depot, found[0], Release.from_json)
     for layer in LAYERS:
@@ -141,7 +145,7 @@ def _read(depot: Path, path: str, made: Callable[[Any], _Document]) -> _Document
     try:
         content = (depot / path).read_bytes()
     except FileNotFoundError as fault:
-        raise NotThere(f"{depot}: no {path}") from fault
+        raise NotThere(f"depot {depot}: holds no {path}: name the one that has it") from fault
     return made(parsed(str(depot / path), content))
 
 

@@ -68,7 +68,7 @@ class SecretKey:
         except (ValueError, binascii.Error):
             raise InvalidManifest("secret key: one line in base64, as minisign writes it") from None
         if len(raw) != _SECRET_BYTES or raw[:2] != PLAIN:
-            raise InvalidManifest("secret key: not one of minisign's")
+            raise InvalidManifest("secret key: not one of minisign's; a public key signs nothing")
         if raw[2:4] != _UNENCRYPTED:
             raise InvalidManifest(
                 "secret key: has a password, which no pipeline can type; take it off with"
@@ -87,14 +87,15 @@ class SecretKey:
             mode, text = path.stat().st_mode, path.read_text("ascii", errors="replace")
         except OSError as fault:
             raise NotThere(f"secret key {path}: {fault.strerror}") from fault
+        try:
+            key = cls.from_text(text)
+        except InvalidManifest as fault:
+            raise InvalidManifest(f"{path}: {fault}") from fault
         if mode & 0o077:
             raise Unsuitable(
                 f"secret key {path}: others can read it; chmod 600 it, or make another"
             )
-        try:
-            return cls.from_text(text)
-        except InvalidManifest as fault:
-            raise InvalidManifest(f"{path}: {fault}") from fault
+        return key
 
 
 def make_key(secret_path: Path, public_path: Path) -> SecretKey:

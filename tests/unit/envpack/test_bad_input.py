@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 from envpack.cli import COMMANDS
 from envpack.node import commands
 from envpack.node.weights import differences_from_sums
+from envpack.pack.sign import make_key
 from tests.envpack_depot import APP, ENV, TestDepot, members_of, tar_of
 
 DIGEST = "a" * 64
@@ -55,7 +59,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("lock.json", ["build", "--prefix", "/nowhere/env", "--lock-file", "lock.json"]),
         ("env/conda-meta/python.json", ["sbom", "env", "--layer", DIGEST]),
         ("env/conda-meta/python.json", ["pack", "env", "--depot", "depot"]),
-        ("depot/releases/r.json", ["ship", "depot", "there", "--release", "r"]),
+        (f"depot/releases/{DIGEST}.json", ["ship", "depot", "there", "--release", DIGEST]),
         (
             f"depot/reports/{DIGEST}/provenance.intoto.json",
             ["origin", DIGEST, "--depot", "depot", "--key", "key.pub"],
@@ -208,6 +212,57 @@ def test_sums_that_compare_nothing_are_no_proof(run: Run, tmp_path: Path, sums: 
 
 def test_what_is_not_there_says_so(run: Run, tmp_path: Path) -> None:
     one_line(run("node-file", tmp_path / "no" / "node.pyz"), 66, str(tmp_path / "no"))
+    one_line(run("node-file", tmp_path), 69, f"{tmp_path}: is a folder")
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [(errno.ENOSPC, "free some space"), (errno.EACCES, "a user who may"), (errno.EROFS, "written")],
+)
+def test_what_a_disk_refuses_is_named_with_a_way_out(
+    capsys: pytest.CaptureFixture[str], number: int, advice: str
+) -> None:
+    def refused(_: object) -> commands.Answer:
+        raise OSError(number, os.strerror(number), "target", None, "the link")
+
+    table = {"try": commands.Command("", lambda _: None, refused)}
+
+    assert commands.main("packshot-env", "", table, ["try"]) == 74
+    assert re.fullmatch(rf"packshot-env: the link: .*{advice}.*\n", capsys.readouterr().err)
+
+
+def test_a_name_where_a_whole_digest_is_meant_says_so(run: Run, tmp_path: Path) -> None:
+    for words in (
+        ("ship", tmp_path, tmp_path / "there", "--release", "2026.11.27-1"),
+        ("sign", DIGEST[:12], "--depot", tmp_path, "--key", secret_key(tmp_path)),
+    ):
+        one_line(run(*words), 65, "64 hexadecimal digits")
+
+
+def test_a_public_key_that_is_given_as_the_secret_one_is_told(run: Run, tmp_path: Path) -> None:
+    public = secret_key(tmp_path).with_suffix(".pub")
+
+    one_line(run("sign", DIGEST, "--depot", tmp_path, "--key", public), 65, "a public key signs")
+
+
+def test_what_is_no_checkout_is_named_with_the_option_that_names_one(
+    run: Run, tmp_path: Path
+) -> None:
+    words = ("app", "--depot", tmp_path / "depot", "--project", tmp_path)
+
+    one_line(run(*words), 70, str(tmp_path), "--project")
+
+
+def test_no_negative_count_is_taken_for_none(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        run("prune", "--root", tmp_path, "--keep=-1")
+
+
+def secret_key(folder: Path) -> Path:
+    path = folder / "keys" / "release.key"
+    if not path.exists():
+        make_key(path, path.with_suffix(".pub"))
+    return path
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from envpack.node.errors import NotThere, NotTrusted, Unreachable, Unsuitable
 from envpack.node.fetch import fetched
 from envpack.node.settings import BucketServer, bucket_server
 from tests.services import refused_port
-from tests.unit.envpack.node.web import Weather, web_server
+from tests.unit.envpack.node.web import Weather, served, web_server
 
 CONTENT = os.urandom(3_000_000)
 DIGEST = sha256(CONTENT).hexdigest()
@@ -217,3 +218,25 @@ def test_secrets_are_read_from_the_environment_and_never_shown() -> None:
     with pytest.raises(Unsuitable) as caught:
         bucket_server({"PACKSHOT_DEPOT_S3_URL": "https://:s3cret@host"})
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "refusal"),
+    [
+        ("RequestTimeTooSkewed", (Unsuitable, "set this host's clock")),
+        ("SignatureDoesNotMatch", (NotThere, r"credentials \(SignatureDoesNotMatch\)")),
+    ],
+)
+def test_the_reason_that_a_bucket_gives_is_told(
+    parts: Path, code: str, refusal: tuple[type[Exception], str]
+) -> None:
+    class Bucket(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(403)
+            self.end_headers()
+            self.wfile.write(f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    with served(Bucket) as url, pytest.raises(refusal[0], match=refusal[1]):
+        got(url, parts)

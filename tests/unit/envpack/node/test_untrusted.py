@@ -124,6 +124,9 @@ def test_a_layer_document_of_another_layer_is_refused(host: Host, depot: TestDep
 
 
 def test_a_release_that_is_not_there_is_said_to_be_none(host: Host, depot: TestDepot) -> None:
+    with pytest.raises(NotThere, match="no such depot"):
+        unpacked(host, depot, "a" * 64)
+    depot.release()
     with pytest.raises(NotThere, match="no such file in this depot"):
         unpacked(host, depot, "a" * 64)
 
