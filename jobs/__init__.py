@@ -7,3 +7,8 @@ producer ─► ledger (Postgres: the truth) ◄─► worker
 """
 
 from __future__ import annotations
+
+import logging
+
+# A program that sets up no log, such as the command line, does not show bare names of events.
+logging.getLogger(__name__).addHandler(logging.NullHandler())

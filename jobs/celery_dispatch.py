@@ -19,6 +19,7 @@ from jobs.breaker import Breaker
 from jobs.dispatch import EDIT_IMAGE
 from jobs.errors import BadSettings, Unavailable
 from jobs.model import JobId
+from jobs.outage import Outage
 
 SOCKET_TIMEOUT: Final = 5.0  # seconds; a frozen Redis must not hold a thread for ever
 CONNECT_TIMEOUT: Final = 2.0  # seconds
@@ -92,6 +93,7 @@ class CeleryDispatcher:
         self.where = _where(redis_url)
         self.app = make_app(redis_url)
         self.breaker = breaker or Breaker()
+        self.outage = Outage("redis")
         self._redis = redis.Redis.from_url(
             redis_url,
             socket_timeout=SOCKET_TIMEOUT,
@@ -120,8 +122,11 @@ class CeleryDispatcher:
         try:
             with self._gate():
                 mine = bool(lock.acquire(blocking=False))
-        except Unavailable:
+        except Unavailable as error:  # a Redis that is full or read-only still answers questions
+            self.outage.begins(error)
             mine = False
+        else:
+            self.outage.ends()
         try:
             yield mine
         finally:

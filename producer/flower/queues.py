@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from jobs.errors import Unavailable
+from jobs.outage import Outage
 
 if TYPE_CHECKING:
     from jobs.ledger import Ledger
-
-log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 5.0  # seconds: a worker that comes may offer what none did before
 
@@ -28,7 +26,7 @@ class Queues(threading.Thread):
         super().__init__(name="queues", daemon=True)
         self._conf = conf
         self._ledger = ledger
-        self._is_away = False
+        self._outage = Outage("ledger")
         self._ended = threading.Event()
         self._show([otherwise])
 
@@ -49,11 +47,9 @@ class Queues(threading.Thread):
         try:
             names = {model.queue for model in self._ledger.models()}
         except Unavailable as error:
-            if not self._is_away:
-                log.warning("ledger_away", extra={"reason": str(error)})
-            self._is_away = True
+            self._outage.begins(error)
         else:
-            self._is_away = False
+            self._outage.ends()
             self._show(sorted(names))
 
     def _show(self, names: list[str]) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import redis
 
 from jobs.model import Job
 from jobs.states import JobState
-from tests.faults.scene import Scene
+from tests.faults.scene import Scene, Worker
 from tests.faults.test_redis_away import done, refusing
 from tests.services import eventually
 
 SOON = timedelta(seconds=60)
+
+
+def told(worker: Worker, word: str) -> int:
+    """How often its log tells of it."""
+    return worker.log.read_text(errors="replace").count(word)
 
 
 def eventually_consumes(scene: Scene, job: Job) -> None:
@@ -27,10 +33,41 @@ def test_a_worker_starts_and_works_without_redis_and_consumes_once_it_is_back(
     scene: Scene,
 ) -> None:
     with refusing(scene.servers):
-        scene.worker()
+        worker = scene.worker()
         job = done(scene, "nobody can tell you")
+        eventually(lambda: told(worker, "redis_away") == 1)
 
     eventually_consumes(scene, job)
+
+    eventually(lambda: told(worker, "redis_back") == 1)
+    assert [told(worker, word) for word in ("redis_away", "consumer_away", "Cannot")] == [1, 1, 0]
+
+
+def refusals(client: redis.Redis) -> int:
+    stats: Any = client.info("errorstats")
+    return int(stats.get("errorstat_READONLY", {}).get("count", 0))
+
+
+def test_a_redis_that_takes_no_writes_is_told_once_and_used_again_when_it_does(
+    scene: Scene,
+) -> None:
+    """As after a failover, when the address leads to what has become the replica."""
+    worker = scene.worker()
+    job = done(scene, "before")
+    client = redis.Redis.from_url(scene.servers.redis.url)
+    before = refusals(client)
+    client.replicaof("127.0.0.1", "1")
+    try:
+        client.client_kill_filter(_type="normal")
+        done(scene, "meanwhile")
+        eventually(lambda: refusals(client) >= before + 8, within=SOON)  # at one try after another
+    finally:
+        client.replicaof("NO", "ONE")
+
+    eventually_consumes(scene, job)
+
+    assert [told(worker, word) for word in ("redis_away", "consumer_away")] == [1, 1]
+    assert told(worker, "Traceback") == 0
 
 
 def test_a_message_of_garbage_ends_no_consumer(scene: Scene) -> None:

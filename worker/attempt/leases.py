@@ -12,7 +12,7 @@ from typing import Final
 from jobs.errors import Unavailable
 from jobs.ledger import LEASE, Ledger
 from jobs.model import Lease, Order, WorkerInfo
-from worker.attempt.outage import Outage
+from jobs.outage import Outage
 from worker.held import Held
 from worker.pulse import Pulse
 

@@ -23,10 +23,10 @@ from jobs.artifacts import ArtifactStore
 from jobs.errors import Denied, FailureClass, LeaseLost, NoSuchArtifact, Unavailable
 from jobs.ledger import Ledger
 from jobs.model import Failure, Lease, Order, Result, Suspicion, input_key, output_key
+from jobs.outage import Outage
 from worker.attempt.aside import aside
 from worker.attempt.failures import failure_of, is_ours
 from worker.attempt.leases import LeaseKeeper
-from worker.attempt.outage import Outage
 from worker.attempt.provenance import Labeller
 from worker.attempt.retry import pauses, retry_in
 from worker.attempt.suspects import suspicion_of

@@ -5,13 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from types import MethodType
 from typing import Any, Final
 from uuid import UUID
 
+import redis
 from celery import Celery, bootsteps
 from celery.exceptions import WorkerShutdown
 from celery.worker import WorkController, state
+from celery.worker.consumer.consumer import (  # type: ignore[attr-defined]  # its types lack them
+    CONNECTION_ERROR,
+    CONNECTION_RETRY,
+)
 from celery.worker.control import Panel
 from kombu import Queue
 from kombu.asynchronous import set_event_loop
@@ -19,10 +26,12 @@ from kombu.asynchronous import set_event_loop
 from jobs.celery_dispatch import make_app
 from jobs.dispatch import EDIT_IMAGE
 from jobs.model import JobId
+from jobs.outage import Outage
 from worker.card.gate import MAX_AFTER
 from worker.intake.intake import Intake
 
 log = logging.getLogger(__name__)
+CELERYS: Final = "celery.worker.consumer.consumer"  # log of what its consumer meets
 
 #: Celery's event loop asks this often whether it may take a message, if nobody wakes it: seconds.
 ASK_EVERY: Final = 0.25
@@ -44,6 +53,7 @@ class GateStep(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:  # noqa: ANN401 - Celery's consumer has no types
         self.loop.leave_if_abandoned()
+        self.loop.outage.ends()
         self.loop.runs_on(parent.hub)
         qos = parent.task_consumer.channel.qos
         allowed = qos.can_consume
@@ -67,6 +77,8 @@ class Consumer:
         self.intake = intake
         obey_shutdown(drain)
         register(make_app(redis_url), intake.message)
+        self._outage = Outage("consumer")
+        logging.getLogger(CELERYS).addFilter(partial(_is_other_news, self._outage))
         self._loop = self._fresh()
 
     def start(self) -> None:
@@ -90,16 +102,17 @@ class Consumer:
         app = make_app(self.redis_url)
         app.conf.task_queues = [Queue(self.queue)]
         app.conf.task_default_queue = self.queue
-        return Loop(app, self.name, self.intake)
+        return Loop(app, self.name, self.intake, self._outage)
 
 
 class Loop:
     """Celery's consumer, in a thread of its own, until it is abandoned."""
 
-    def __init__(self, app: Celery, name: str, intake: Intake) -> None:
+    def __init__(self, app: Celery, name: str, intake: Intake, outage: Outage) -> None:
         self.app = app
         self.name = name
         self.intake = intake
+        self.outage = outage  #: of what Redis does for a consumer
         self._hub: Any = None  # Celery's event loop, of the present connection
         self._is_woken = False
         self._abandoned = threading.Event()
@@ -147,15 +160,15 @@ class Loop:
         while not self._abandoned.is_set():
             try:
                 self._consume()
+            except redis.RedisError as error:  # full, read-only, or a right is missing
+                self.outage.begins(error)
             except Exception:
                 log.exception("consumer_crashed")
-            if not self._abandoned.is_set():
-                log.warning("consumer_ended", extra={"again_in": PAUSE})
-                self._abandoned.wait(PAUSE)
+            self._abandoned.wait(PAUSE)
 
     def _consume(self) -> None:
         """Signals and their handlers are the process's own; Celery installs none here."""
-        WorkController(
+        _Controller(
             app=self.app,
             hostname=self.name,
             pool_cls="threads",
@@ -164,6 +177,26 @@ class Loop:
             without_mingle=True,
             quiet=True,
         ).start()
+
+
+class _Controller(WorkController):
+    """Raises what ends it, where Celery's own writes a traceback, each time anew."""
+
+    def start(self) -> None:
+        try:
+            with suppress(WorkerShutdown):
+                self.blueprint.start(self)  # type: ignore[union-attr]  # made with it
+        finally:
+            self.stop()
+
+
+def _is_other_news(outage: Outage, record: logging.LogRecord) -> bool:
+    """Not what Celery says at each try in vain to reach Redis: we say it once."""
+    args = record.args if isinstance(record.args, tuple) else ()
+    if record.msg == CONNECTION_ERROR or CONNECTION_RETRY in args:
+        outage.begins(args[1])
+        return False
+    return True
 
 
 def register(app: Celery, work_on: Callable[[JobId], None]) -> None:

@@ -16,7 +16,7 @@ class Outage:
         self._changing = threading.Lock()
         self.lasts = False
 
-    def begins(self, reason: Exception) -> None:
+    def begins(self, reason: object) -> None:
         if self._turns(lasts=True):
             log.warning("%s_away", self._service, extra={"reason": str(reason)})
 
