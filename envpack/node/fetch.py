@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from envpack.node.depot import Depot, reading
 from envpack.node.errors import NotTrusted, Unreachable
+from envpack.node.host import writing
 
 _BLOCK = 1 << 20  # bytes
 _TRIES = 4
@@ -80,7 +81,7 @@ def sha256_of(path: Path) -> str:
 def _arrived(place: Depot, name: str, path: Path, size: int, *, may_fail: bool) -> bool:
     """Goes on where ``path`` ends, to its last byte."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o600), "r+b") as file:
+    with os.fdopen(os.open(path, flags, 0o600), "r+b") as file, writing(path):
         if file.seek(0, os.SEEK_END) > size:
             file.seek(file.truncate(0))
         try:

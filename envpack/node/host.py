@@ -264,13 +264,24 @@ def write(path: Path, content: bytes, mode: int = 0o644) -> None:
     draft = path.with_name(f".{path.name}.draft")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft.unlink(missing_ok=True)
-    with draft.open("wb") as file:
+    with draft.open("wb") as file, writing(path):
         file.write(content)
         os.fchmod(file.fileno(), mode)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
     sync_folder(path.parent)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Names what is written: of a full disk the system tells no more than that one is full."""
+    try:
+        yield
+    except OSError as fault:
+        if fault.errno and not fault.filename:
+            fault.filename = str(path)
+        raise
 
 
 def link(path: Path, target: str) -> None:

@@ -30,7 +30,7 @@ from envpack.node import (
     weights,
 )
 from envpack.node.errors import EnvpackError, NotTrusted
-from envpack.node.host import Completion, Host, sync_folder
+from envpack.node.host import Completion, Host, sync_folder, writing
 from envpack.node.model import Archive, Release
 from envpack.node.plan import Wishes
 from envpack.node.trust import Trusted, check_counter
@@ -106,7 +106,8 @@ def _write_layer(host: Host, layer: plan.Tree, archive: Archive, path: Path) -> 
     draft.mkdir(parents=True)
     host.put_manifest(layer.kind, layer.digest, layer.manifest)
     try:
-        changed = _extracted(host, layer, archive, path)
+        with writing(draft):
+            changed = _extracted(host, layer, archive, path)
         with trees.put(draft, tree):
             with _synced(tree):
                 selfcheck.check(tree, layer.manifest)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from envpack.node.errors import NotThere, NotTrusted, Unsuitable
+from envpack.node.host import writing
 from envpack.node.model import (
     Archive,
     LayerDocument,
@@ -64,7 +65,7 @@ class DepotFolder:
         self._parts.mkdir(parents=True, exist_ok=True)
         path = self._parts / secrets.token_hex(8)
         try:
-            with _locked(path) as file, _at(path):
+            with _locked(path) as file, writing(path):
                 yield Part(path, file)
         finally:
             path.unlink(missing_ok=True)
@@ -185,14 +186,3 @@ def _is_abandoned(part: Path) -> bool:
     except OSError:  # locked, kept meanwhile, or another user's
         return False
     return True
-
-
-@contextmanager
-def _at(path: Path) -> Iterator[None]:
-    """Says where: of a full disk the system tells no more than that one is full."""
-    try:
-        yield
-    except OSError as fault:
-        if fault.errno and not fault.filename:
-            fault.filename = str(path)
-        raise

@@ -30,8 +30,9 @@ def test_a_tree_that_does_not_fit_gives_its_room_back(host: Host, depot: TestDep
     app = depot.layer("app", with_files(APP, large=b"x" * LARGE))
     release = depot.release(app=app)
 
-    with no_file_longer_than(LARGE // 2), pytest.raises(OSError, match="too large"):
+    with no_file_longer_than(LARGE // 2), pytest.raises(OSError, match="too large") as caught:
         unpacked(host, depot, release)
 
+    assert caught.value.filename == str(host.draft("app", app))
     assert names(host.root / "app") == {f"{app}.json"}
     assert unpacked(host, depot, release).fresh == ("app", "model")
