@@ -120,12 +120,16 @@ def by_release(
     baseline: str | None = None,
     golden: Path | None = None,
 ) -> ReleaseReport:
-    """``baseline`` defaults to the release that most attempts ran on; ``golden`` is a folder of
-    reference pictures, ``<name>.png``.  Raises ``InvalidRequest`` for one without pictures.
+    """``baseline``, cut short or not, defaults to the release that most attempts ran on;
+    ``golden`` is a folder of reference pictures, ``<name>.png``.
+
+    Raises ``InvalidRequest`` for a folder without pictures, and for a baseline that did not run.
     """
     attempts = client.ledger.ended(within=within)
     counts = Counter(one.release for one in attempts)
-    if baseline is None and counts:
+    if baseline is not None:
+        baseline = _named(baseline, [one for one in counts if one])
+    elif counts:
         baseline = counts.most_common(1)[0][0]
     references = folder_of(golden) if golden else _pictures_of(client, attempts, baseline)
     figures = [
@@ -138,6 +142,17 @@ def by_release(
     ]
     figures.sort(key=lambda one: (-one.attempts, one.release or ""))
     return ReleaseReport(within=within, baseline=baseline, releases=tuple(figures))
+
+
+def _named(baseline: str, ran: Sequence[str]) -> str:
+    found = [one for one in ran if baseline and one.startswith(baseline)]
+    if len(found) != 1:
+        names = ", ".join(one[:12] for one in ran) or "none"
+        raise InvalidRequest(
+            f"baseline {baseline[:80]!r}: not one of the releases that ended attempts in this time:"
+            f" {names}; --within 7d looks further back"
+        )
+    return found[0]
 
 
 def figures_of(

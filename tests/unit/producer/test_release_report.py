@@ -145,6 +145,21 @@ def test_the_baseline_is_what_most_attempts_ran_on(shop: Shop, floor: Floor) -> 
     assert by_release(shop.client(), baseline=NEW).baseline == NEW
 
 
+@pytest.mark.parametrize("name", ["", "c" * 64, "2026.11.27-1"])
+def test_a_baseline_is_one_that_ran_and_may_be_cut_short(
+    shop: Shop, floor: Floor, name: str
+) -> None:
+    floor.done(OLD, picture=noisy(0), golden="mug")
+    floor.done(NEW, picture=noisy(0), golden="mug")
+
+    found = by_release(shop.client(), baseline=OLD[:12])
+
+    assert found.baseline == OLD
+    assert [one.golden for one in found.releases] == [{"mug": 100.0}] * 2
+    with pytest.raises(InvalidRequest, match="aaaaaaaaaaaa, bbbbbbbbbbbb; --within"):
+        by_release(shop.client(), baseline=name)
+
+
 def test_a_golden_picture_is_compared_with_the_baselines(shop: Shop, floor: Floor) -> None:
     for _ in range(3):
         floor.done(OLD, picture=noisy(0), golden="mug")
