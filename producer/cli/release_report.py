@@ -147,7 +147,7 @@ def by_release(
 def _named(baseline: str, ran: Sequence[str]) -> str:
     found = [one for one in ran if baseline and one.startswith(baseline)]
     if len(found) != 1:
-        names = ", ".join(one[:12] for one in ran) or "none"
+        names = ", ".join(sorted(one[:12] for one in ran)) or "none"
         raise InvalidRequest(
             f"baseline {baseline[:80]!r}: not one of the releases that ended attempts in this time:"
             f" {names}; --within 7d looks further back"
