@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -26,6 +27,7 @@ from standalone.settings import TINY_MODEL, TINY_MODEL_DIR, child_environment
 READY_TIMEOUT: Final = timedelta(minutes=5)
 DRAIN_SECONDS: Final = 20
 ENV_FILE: Final = "packshot.env"
+_PLAIN: Final = re.compile(r"[\w@%+=:,./-]*", re.ASCII)  # what no reader takes for more than it is
 FLOWER_USER: Final = "packshot"
 HEALTH: Final = {"API": "readyz", "Flower": "healthcheck"}  # paths that answer without a password
 
@@ -45,6 +47,19 @@ class Plan:
     redis_port: int | None = None
     s3_port: int | None = None
     with_pages: bool = True  #: the API and Flower
+
+
+def env_file_text(settings: Mapping[str, str]) -> str:
+    """As ``PACKSHOT_ENV_FILE``, systemd's ``EnvironmentFile`` and ``sh`` read it alike."""
+    return "".join(f"{name}={_quoted(value)}\n" for name, value in settings.items())
+
+
+def _quoted(value: str) -> str:
+    if _PLAIN.fullmatch(value):
+        return value
+    if "'" not in value:
+        return f"'{value}'"
+    return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
 
 
 class System:
@@ -148,8 +163,7 @@ class System:
             "PACKSHOT_MODEL_DIR": str(self.plan.model_dir.absolute()),
             "PACKSHOT_ENGINE": self.plan.engine,
         }
-        lines = [f"{name}={value}" for name, value in self._environment.items()]
-        write_private(self.env_file, "\n".join(lines) + "\n")
+        write_private(self.env_file, env_file_text(self._environment))
 
     @property
     def _model(self) -> str:
