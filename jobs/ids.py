@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from jobs.errors import InvalidRequest
-from jobs.model import JobId
+from jobs.model import Job, JobId
 
 
 class _JobIds:
@@ -32,8 +32,10 @@ class _JobIds:
 new_job_id: Final = _JobIds().next
 
 
-def job_id(named: JobId | str) -> JobId:
-    """By its UUID, or the text of it.  Raises ``InvalidRequest``, naming what is no id."""
+def job_id(named: Job | JobId | str) -> JobId:
+    """Of a job, its UUID, or the text of that.  Raises ``InvalidRequest``, naming what is none."""
+    if isinstance(named, Job):
+        return named.id
     if isinstance(named, UUID):
         return named
     try:

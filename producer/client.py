@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Final, Self
 
 from jobs.artifacts import ArtifactStore
+from jobs.checks import checked_name
 from jobs.dispatch import Dispatcher
 from jobs.errors import InvalidRequest, JobNotFound, JobsError, NoResult, Timeout
 from jobs.ids import job_id
@@ -27,7 +28,7 @@ from jobs.model import (
 from jobs.reconciler import Reconciler
 from jobs.states import JobState
 from jobs.tokens import Count, check_tokens
-from producer.arguments import Span, job_ids, span
+from producer.arguments import Named, Span, check_filter, job_ids, listed, span
 from producer.dispatching import Nudger
 from producer.edits import REQUEST, Edit, check, pictures_of, treatment_of
 from producer.inputs import Inputs
@@ -42,7 +43,10 @@ LONGEST_LINK: Final = timedelta(days=7)  # S3 signs none for longer
 
 
 class Client:
-    """Submits edits and asks about them.  Thread-safe.  Close it, or use ``with``."""
+    """Submits edits and asks about them.  Thread-safe.  Close it, or use ``with``.
+
+    Raises ``InvalidRequest`` for a tenant, a model or a profile that none can be called.
+    """
 
     def __init__(  # noqa: PLR0913 - three ports, three defaults and two helpers, by name
         self,
@@ -58,9 +62,9 @@ class Client:
     ) -> None:
         self.ledger = ledger
         self.artifacts = artifacts
-        self.tenant = tenant
-        self.model = model
-        self.profile = profile
+        self.tenant = checked_name("tenant", tenant)
+        self.model = checked_name("model", model)
+        self.profile = checked_name("profile", profile)
         self._count_tokens = count_tokens
         self._on_close = on_close
         self._inputs = Inputs(ledger, artifacts, tenant)
@@ -92,7 +96,7 @@ class Client:
             raise outcome
         return outcome.job
 
-    def submit_many(self, edits: Sequence[Edit]) -> builtins.list[Submitted | JobsError]:
+    def submit_many(self, edits: Iterable[Edit]) -> builtins.list[Submitted | JobsError]:
         """In order; one edit's error stands in its place and harms no other."""
         outcomes: builtins.list[Submitted | JobsError] = []
         for chunk in self.submitting(edits):
@@ -100,17 +104,18 @@ class Client:
         return outcomes
 
     def submitting(
-        self, edits: Sequence[Edit], *, each: Callable[[], None] | None = None
+        self, edits: Iterable[Edit], *, each: Callable[[], None] | None = None
     ) -> Iterator[builtins.list[Submitted | JobsError]]:
         """``submit_many`` by chunks; ``each`` is called as an edit's pictures are uploaded.
 
         Once ledger or bucket do not answer, the edits that follow get the same error untried.
         """
+        wanted: builtins.list[Edit] = listed("edits", edits)
         sender = Sender(self._inputs, self._offers)
-        if len(edits) == 1:  # no threads for that
-            yield self._record(_counted([sender.one(self._draft(edits[0]))], each))
+        if len(wanted) == 1:  # no threads for that
+            yield self._record(_counted([sender.one(self._draft(wanted[0]))], each))
             return
-        for ready in sender.chunks(edits, self._draft, size=CHUNK):
+        for ready in sender.chunks(wanted, self._draft, size=CHUNK):
             yield self._record(_counted(ready, each))
 
     def _draft(self, edit: Edit) -> Draft | JobsError:
@@ -125,13 +130,9 @@ class Client:
 
     def _request(self, edit: Edit) -> EditRequest:
         """Its pictures are still none.  Raises ``InvalidRequest``."""
-        request = EditRequest(
-            pictures=("0" * 64,),
-            instruction=edit.instruction,
-            model=edit.model or self.model,
-            profile=edit.profile or self.profile,
-            **{name: getattr(edit, name) for name in REQUEST},
-        )
+        given = {name: getattr(edit, name) for name in REQUEST}
+        usual = {"model": edit.model or self.model, "profile": edit.profile or self.profile}
+        request = EditRequest(pictures=("0" * 64,), **{**given, **usual})
         if self._count_tokens is not None:
             for what in ("instruction", "negative"):
                 text = getattr(request, what) or ""
@@ -154,14 +155,14 @@ class Client:
 
     # ---- ask
 
-    def status(self, job: JobId | str) -> Job:
-        """By its id, as everywhere here a UUID or the text of it.
+    def status(self, job: Named) -> Job:
+        """By its id, as everywhere here a UUID, the text of it, or a job that has it.
 
         Raises ``JobNotFound``, or ``InvalidRequest`` for what is no id.
         """
         return self.ledger.get(job_id(job))
 
-    def place(self, job: JobId | str) -> Place | None:
+    def place(self, job: Named) -> Place | None:
         """How many jobs start before a queued one, and when it will; ``None`` for another."""
         return self.ledger.place(job_id(job))
 
@@ -170,7 +171,7 @@ class Client:
         live = {queue for queue, workers in self.ledger.queues().items() if workers}
         return [job for job in jobs if job.state is JobState.QUEUED and job.queue not in live]
 
-    def history(self, job: JobId | str) -> Sequence[Move]:
+    def history(self, job: Named) -> Sequence[Move]:
         """Every move of the job, oldest first.  Raises ``JobNotFound``."""
         return self.ledger.history(self.status(job).id)
 
@@ -180,7 +181,9 @@ class Client:
         Where one of them took another's key over, by a replay or as the same was submitted anew,
         it stands in the other's place; with ``replaced`` both do, each in its own.
         """
-        jobs = self.all_of(JobFilter(tenant=self.tenant, batch=name))[::-1]
+        if name is None:  # as a filter has it, that is every job there is
+            raise InvalidRequest("batch: expected str, got NoneType")
+        jobs = self.all_of(self._of(name))[::-1]
         if not jobs:
             raise self.no_batch(name)
         if replaced:
@@ -201,30 +204,37 @@ class Client:
         return jobs
 
     def list(self, where: JobFilter | None = None, *, limit: int = 100) -> builtins.list[Job]:
-        """Newest first; this client's tenant unless ``where`` says otherwise."""
-        return self.ledger.list(where or JobFilter(tenant=self.tenant), limit=limit)
+        """Newest first; this client's tenant unless ``where`` says otherwise.
+
+        Raises ``InvalidRequest``, as all that asks for many does.
+        """
+        where = self._of() if where is None else where
+        check_filter(where, limit)
+        return self.ledger.list(where, limit=limit)
 
     def counts(self, *, batch: str | None = None) -> dict[JobState, int]:
-        return self.ledger.counts(JobFilter(tenant=self.tenant, batch=batch))
+        return self.ledger.counts(self._of(batch))
 
     def suspects(self, *, batch: str | None = None) -> int:
         """How many pictures a person should look at."""
-        where = JobFilter(tenant=self.tenant, batch=batch, suspect=True)
-        return sum(self.ledger.counts(where).values())
+        return sum(self.ledger.counts(replace(self._of(batch), suspect=True)).values())
 
-    def wait(self, job: JobId | str, *, timeout: Span | None = None) -> Job:
+    def _of(self, batch: str | None = None) -> JobFilter:
+        where = JobFilter(tenant=self.tenant, batch=batch)
+        check_filter(where)
+        return where
+
+    def wait(self, job: Named, *, timeout: Span | None = None) -> Job:
         """Return the finished job.  Raises ``Timeout``; the job goes on all the same."""
         (finished,) = self.wait_all([job], timeout=timeout)
         return finished
 
-    def wait_all(
-        self, jobs: Sequence[JobId | str], *, timeout: Span | None = None
-    ) -> builtins.list[Job]:
+    def wait_all(self, jobs: Sequence[Named], *, timeout: Span | None = None) -> builtins.list[Job]:
         """All of them, finished, in order.  Raises ``Timeout``, ``JobNotFound``."""
         return deque(self.watch(jobs, timeout=timeout), maxlen=1).pop()
 
     def watch(
-        self, jobs: Sequence[JobId | str], *, timeout: Span | None = None
+        self, jobs: Sequence[Named], *, timeout: Span | None = None
     ) -> Iterator[builtins.list[Job]]:
         """The jobs as they are, again and again, until all are final."""
         longest = None if timeout is None else span("timeout", timeout)
@@ -250,16 +260,16 @@ class Client:
                 self.ledger.get(one)  # raises JobNotFound, naming the id
         return jobs
 
-    def result(self, job: JobId | str) -> bytes:
+    def result(self, job: Named) -> bytes:
         """The picture.  Raises ``NoResult`` with the reason when there is none."""
         return self.artifacts.get(_announced(self.status(job)).key)
 
-    def link(self, job: Job | JobId | str, *, expires: Span = LINK_FOR) -> str:
+    def link(self, job: Named, *, expires: Span = LINK_FOR) -> str:
         """A URL to download the picture, good for a second to a week.
 
         Raises ``NoResult``, ``InvalidRequest``.
         """
-        job = job if isinstance(job, Job) else self.status(job)
+        job = job if isinstance(job, Job) and job.state.is_final else self.status(job)
         result = _announced(job)
         name = f"{job.id}.{job.request.format.value}"
         lasting = span("expires", expires)
@@ -267,12 +277,12 @@ class Client:
             raise InvalidRequest(f"expires: 1 s to {LONGEST_LINK.days} days, got {lasting}")
         return self.artifacts.link(result.key, expires=lasting, download_as=name)
 
-    def cancel(self, job: JobId | str, *, who: str = "caller") -> Job:
+    def cancel(self, job: Named, *, who: str = "caller") -> Job:
         """Idempotent.  A running job stops within one step; a finished one stays as it is."""
         return self.ledger.cancel(job_id(job), who=who)
 
     def replay(
-        self, jobs: Sequence[JobId | str], *, who: str = "caller"
+        self, jobs: Sequence[Named], *, who: str = "caller"
     ) -> builtins.list[Submitted | JobsError]:
         """New jobs of failed or cancelled ones, in order; see ``Ledger.replay``.
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from jobs.checks import check_instruction
 from jobs.errors import InvalidRequest
-from jobs.model import MAX_FAILURES, MAX_PICTURES, OutputFormat, Priority
+from jobs.model import (
+    MAX_FAILURES,
+    MAX_PICTURES,
+    EditRequest,
+    NewJob,
+    OutputFormat,
+    Priority,
+)
 from producer.arguments import (
     Pictured,
     Span,
@@ -54,28 +61,15 @@ class Edit:
     wait_for_model: bool = False
 
 
+def _names(of: type) -> frozenset[str]:
+    return frozenset(one.name for one in fields(of))
+
+
 #: Fields of ``Edit`` that go into the request, and those that say how to treat the job.
-REQUEST: Final = (
-    "seed",
-    "steps",
-    "true_cfg_scale",
-    "negative",
-    "size",
-    "format",
-    "quality",
-    "alpha",
-)
-TREATMENT: Final = (
-    "idempotency_key",
-    "salt",
-    "batch",
-    "priority",
-    "metadata",
-    "max_failures",
-    "wait_for_model",
-)
-SPANS: Final = ("start_within", "run_limit", "keep_for")
+REQUEST: Final = (_names(Edit) & _names(EditRequest)) - {"pictures"}
+TREATMENT: Final = _names(Edit) & _names(NewJob)
 KINDS: Final = kinds_of(Edit)
+SPANS: Final = TREATMENT - KINDS.keys()
 
 
 def check(edit: Edit) -> None:
@@ -98,6 +92,6 @@ def pictures_of(edit: Edit) -> Sequence[Picture]:
 
 def treatment_of(edit: Edit) -> dict[str, Any]:
     """By the fields of ``NewJob``.  Raises ``InvalidRequest``."""
-    given = {name: value for name in SPANS if (value := getattr(edit, name)) is not None}
-    spans = {name: span(name, value) for name, value in given.items()}
-    return {name: getattr(edit, name) for name in TREATMENT} | spans
+    given = {name: getattr(edit, name) for name in TREATMENT}
+    spans = {name: span(name, given[name]) for name in SPANS if given[name] is not None}
+    return given | spans

@@ -14,7 +14,7 @@ from typing import Final
 
 from jobs import pictures
 from jobs.artifacts import ArtifactStore
-from jobs.errors import InvalidRequest
+from jobs.errors import InvalidRequest, UnusablePicture
 from jobs.ledger import Ledger
 from jobs.model import input_key
 
@@ -27,7 +27,7 @@ MOST: Final = 100_000  # pictures remembered; a server lives for long
 class Picture:
     """A picture by its path, or by its bytes and a name for error messages.
 
-    Raises ``InvalidRequest`` where it has neither, or both.
+    The path may be its text.  Raises ``InvalidRequest`` where it has neither, or both.
     """
 
     name: str
@@ -39,6 +39,10 @@ class Picture:
             raise InvalidRequest(f"{self.name}: a Picture has a path or data, one of them")
         if not isinstance(self.data, bytes | None):
             raise InvalidRequest(f"{self.name}: data: bytes, got {type(self.data).__name__}")
+        if not isinstance(self.path, PathLike | str | None):
+            raise InvalidRequest(f"{self.name}: path: a path, got {type(self.path).__name__}")
+        if self.path is not None:
+            object.__setattr__(self, "path", Path(self.path))
 
     @classmethod
     def at(cls, path: PathLike[str] | str) -> Picture:
@@ -49,7 +53,13 @@ class Picture:
         if self.data is not None:
             return self.data
         assert self.path is not None, "a Picture has a path or data"
-        return pictures.read_file(self.path)
+        try:
+            return pictures.read_file(self.path)
+        except UnusablePicture:
+            if "://" not in self.name:
+                raise
+            text = f"{self.name}: an address, not a file; download the picture first"
+            raise UnusablePicture(text) from None
 
 
 class Inputs:

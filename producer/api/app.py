@@ -30,8 +30,6 @@ from producer.client import Client
 FORM: Final = "multipart/form-data"
 #: A ledger that takes longer is not one to send work to.
 PROBE_TIMEOUT: Final = 3.0  # seconds
-#: PostgreSQL refuses a NUL even in a question.
-STORABLE: Final = r"^[^\x00]*$"
 #: Probes of a ledger that has stopped pile up no further than this.
 PROBES: Final = 2
 
@@ -101,7 +99,7 @@ def list_edits(  # noqa: PLR0913 - each is a field of the query
     *,
     client: Caller,
     state: JobState | None = None,
-    batch: Annotated[str | None, Query(pattern=STORABLE)] = None,
+    batch: str | None = None,
     suspect: Annotated[
         bool, Query(description="`true`: only those whose picture a person should look at.")
     ] = False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Annotated, Final, Literal
 
 from fastapi import UploadFile
@@ -13,7 +12,7 @@ from jobs import pictures
 from jobs.checks import MAX_INSTRUCTION_CHARS
 from jobs.errors import InvalidRequest
 from jobs.model import MAX_PICTURES, OutputFormat, Priority
-from producer.edits import REQUEST, Edit
+from producer.edits import REQUEST, TREATMENT, Edit
 from producer.inputs import Picture
 
 LONGEST_SPAN: Final = 366 * 86_400  # seconds
@@ -78,18 +77,9 @@ class EditForm(BaseModel):
         """Reads the pictures: call it where it may block.  Raises ``InvalidRequest``."""
         return Edit(
             pictures=self._pictures(),
-            instruction=self.instruction,
-            model=self.model,
-            profile=self.profile,
             idempotency_key=idempotency_key,
-            batch=self.batch,
             priority=Priority[self.priority.upper()],
-            metadata=self.metadata,
-            start_within=_span(self.start_within),
-            run_limit=_span(self.run_limit),
-            keep_for=_span(self.keep_for),
-            wait_for_model=self.wait_for_model,
-            **{name: getattr(self, name) for name in REQUEST},
+            **{name: getattr(self, name) for name in ALIKE},
         )
 
     def _pictures(self) -> list[Picture]:
@@ -110,5 +100,5 @@ class EditForm(BaseModel):
                 yield file.filename or field, file
 
 
-def _span(seconds: float | None) -> timedelta | None:
-    return None if seconds is None else timedelta(seconds=seconds)
+#: Fields that an ``Edit`` takes as they are.
+ALIKE: Final = ((REQUEST | TREATMENT) & EditForm.model_fields.keys()) - {"priority"}

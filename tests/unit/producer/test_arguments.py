@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from jobs.errors import InvalidRequest, Timeout, UnusablePicture
-from jobs.ledger import Submitted
+from jobs.ledger import JobFilter, Submitted
 from producer.client import Client
 from producer.edits import Edit
 from producer.inputs import Picture
@@ -38,7 +38,8 @@ def edit(**fields: Any) -> Edit:  # noqa: ANN401 - fields of Edit, right or wron
 def test_a_picture_is_a_path_or_text_of_one_or_bytes_or_a_picture(
     client: Client, mug: Path
 ) -> None:
-    spellings = [mug, str(mug), photo(), Picture.at(mug), Picture(name="mug", path=mug)]
+    named: Any = Picture(name="mug", path=str(mug))  # type: ignore[arg-type]
+    spellings = [mug, str(mug), photo(), Picture.at(mug), named]
 
     jobs = [client.submit(edit(pictures=[one])) for one in spellings]
 
@@ -73,11 +74,35 @@ def test_the_spans_of_an_edit_and_of_a_link_are_in_seconds_too(client: Client, s
     assert query["expires"] == ["90"]
 
 
-def test_a_link_is_asked_for_by_the_job_or_by_its_id(client: Client, shop: Shop) -> None:
+ASKED: Final[Mapping[str, Callable[[Client, Any], object]]] = {
+    "status": lambda client, job: client.status(job),
+    "place": lambda client, job: client.place(job),
+    "history": lambda client, job: client.history(job),
+    "wait": lambda client, job: client.wait(job),
+    "wait_all": lambda client, job: client.wait_all([job]),
+    "watch": lambda client, job: list(client.watch([job])),
+    "result": lambda client, job: client.result(job),
+    "link": lambda client, job: client.link(job),
+    "cancel": lambda client, job: client.cancel(job),
+    "replay": lambda client, job: str(client.replay([job])[0]),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_job_is_named_by_its_id_or_the_text_of_it_or_by_itself(
+    client: Client, shop: Shop, name: str
+) -> None:
     job = client.submit(edit())
     shop.complete_next()
+    by_itself, by_id, by_text = (ASKED[name](client, one) for one in (job, job.id, str(job.id)))
 
-    assert client.link(job.id) == client.link(str(job.id)) == client.link(client.status(job.id))
+    assert repr(by_itself) == repr(by_id) == repr(by_text)
+
+
+def test_edits_come_from_anything_that_gives_them_one_by_one(client: Client) -> None:
+    outcomes = client.submit_many(edit(instruction=colour) for colour in ("red", "blue"))
+
+    assert len({one.job.id for one in outcomes if isinstance(one, Submitted)}) == 2
 
 
 WRONG: Final[Mapping[str, tuple[dict[str, Any], str]]] = {
@@ -86,6 +111,8 @@ WRONG: Final[Mapping[str, tuple[dict[str, Any], str]]] = {
     "a number": ({"pictures": [7]}, "pictures: each a path, bytes or a Picture, got int"),
     "no text": ({"instruction": None}, "instruction: expected str, got NoneType"),
     "a seed": ({"seed": "7"}, "seed: expected int | None, got str"),
+    "a yes for a number": ({"max_failures": True}, "max_failures: expected int, got bool"),
+    "a yes for a span": ({"run_limit": True}, "run_limit: a timedelta or a number of seconds"),
     "a scale": ({"true_cfg_scale": "4"}, "true_cfg_scale: expected float | None, got str"),
     "a format": ({"format": "jpeg"}, "format: expected OutputFormat, got str"),
     "a priority": ({"priority": 9}, "priority: expected Priority, got int"),
@@ -146,6 +173,46 @@ CALLS: Final[Mapping[str, tuple[Callable[[Client, Any], object], str]]] = {
         lambda _client, _job: Picture(name="mug.jpg", data="..."),  # type: ignore[arg-type]
         "mug.jpg: data: bytes, got str",
     ),
+    "a picture's path": (
+        lambda _client, _job: Picture(name="mug.jpg", path=7),  # type: ignore[arg-type]
+        "mug.jpg: path: a path, got int",
+    ),
+    "an edit for many": (
+        lambda client, _job: client.submit_many(edit()),  # type: ignore[arg-type]
+        "edits: a list, got Edit",
+    ),
+    "edits by name": (
+        lambda client, _job: client.submit_many({"mug": edit()}),  # type: ignore[dict-item]
+        "edits: a list, got dict",
+    ),
+    "no batch": (
+        lambda client, _job: client.batch(None),  # type: ignore[arg-type]
+        "batch: expected str, got NoneType",
+    ),
+    "a batch's number": (
+        lambda client, _job: client.counts(batch=5),  # type: ignore[arg-type]
+        "batch: expected str | None, got int",
+    ),
+    "a batch that cannot be": (
+        lambda client, _job: client.batch("a\0b"),
+        "batch: contains a NUL character",
+    ),
+    "a code that cannot be": (
+        lambda client, _job: client.list(JobFilter(code="\ud800")),
+        "code: contains a NUL character or half a surrogate pair",
+    ),
+    "no filter": (
+        lambda client, _job: client.list("spring"),  # type: ignore[arg-type]
+        "where: expected JobFilter, got str",
+    ),
+    "less than one": (
+        lambda client, _job: client.list(limit=0),
+        "limit: 1 or more, got 0",
+    ),
+    "a tenant to ask about": (
+        lambda client, _job: client.list(JobFilter(tenant="a/b")),
+        "tenant: letters, digits, '.', '_' and '-', at most 100, got 'a/b'",
+    ),
 }
 
 
@@ -159,3 +226,13 @@ def test_an_argument_of_another_kind_is_refused_by_its_name(
 
     with pytest.raises(InvalidRequest, match=re.escape(message)):
         call(client, job)
+
+
+@pytest.mark.parametrize("name", ["tenant", "model", "profile"])
+def test_a_name_that_none_can_have_is_refused_before_anything_is_asked(
+    shop: Shop, name: str
+) -> None:
+    usual: Any = {name: "a/b"}
+
+    with pytest.raises(InvalidRequest, match=f"^{name}: letters, digits, .* got 'a/b'"):
+        Client(ledger=shop.ledger, artifacts=shop.artifacts, dispatcher=shop.dispatcher, **usual)

@@ -124,3 +124,9 @@ def test_an_upload_that_failed_is_tried_again() -> None:
     inputs.store(picture())
 
     assert len(list(artifacts.keys("shop/"))) == 1
+
+
+@pytest.mark.parametrize("name", ["https://shop.example/mug.png", "s3://shots/mug.png"])
+def test_an_address_is_told_to_be_none_of_a_file(name: str) -> None:
+    with pytest.raises(UnusablePicture, match=f"^{name}: an address, not a file; download"):
+        Picture.at(name).read()
