@@ -8,9 +8,17 @@ from pathlib import Path
 from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from jobs.checks import checked_name
 from jobs.durations import duration
 from jobs.errors import BadSettings, InvalidRequest
 from jobs.model import DEFAULT_MODEL, DEFAULT_TENANT
@@ -57,7 +65,7 @@ class Settings(BaseSettings):
         known = cls.model_fields.get(str(field))
         if why == "Field required" and known is not None:
             return f"{name} is not set ({known.description})"
-        return f"{name}: {why}"
+        return f"{name}: {why.removeprefix('Value error, ')}"
 
     def redacted(self) -> dict[str, object]:
         """For the start-up line: URLs without their secrets."""
@@ -65,12 +73,22 @@ class Settings(BaseSettings):
         return {name: _redacted(value) for name, value in values.items()}
 
 
+def _name(value: str, info: ValidationInfo) -> str:
+    try:
+        return checked_name(str(info.field_name), value)
+    except InvalidRequest as error:
+        raise ValueError(str(error).partition(": ")[2]) from None
+
+
+Name = Annotated[str, AfterValidator(_name)]
+
+
 class ProducerSettings(Settings):
     """What a client, the CLI or the API needs."""
 
-    tenant: str = DEFAULT_TENANT
-    model: str = DEFAULT_MODEL
-    profile: str = "quality"
+    tenant: Name = DEFAULT_TENANT
+    model: Name = DEFAULT_MODEL
+    profile: Name = "quality"
     tokenizer: Path | None = Field(
         default=None, description="the model's tokenizer.json, to count instructions with"
     )

@@ -54,6 +54,17 @@ def test_the_environment_is_read() -> None:
     assert settings.tenant == "default"
 
 
+@pytest.mark.parametrize("name", ["TENANT", "MODEL", "PROFILE"])
+@pytest.mark.parametrize("value", ["", "two words", "a/b"])
+def test_a_name_that_none_can_have_is_told_by_its_variable(
+    all_set: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    all_set.setenv(f"{PREFIX}{name}", value)
+
+    with pytest.raises(BadSettings, match=f"^{PREFIX}{name}: letters, digits, .* got '{value}'"):
+        ProducerSettings.load()
+
+
 @pytest.mark.usefixtures("nothing_set")
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "packshot.env"
