@@ -7,9 +7,12 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import partial
+from types import MappingProxyType
 from typing import IO, Final
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -42,8 +45,22 @@ def set_up(
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
+#: Facts of each line of this thread, whoever writes it, such as whose attempt it is at.
+_ABOUT: Final[ContextVar[Mapping[str, object]]] = ContextVar("about", default=MappingProxyType({}))
+
+
+@contextmanager
+def about(facts: Mapping[str, object]) -> Iterator[None]:
+    """Lines that this thread writes in the block tell these facts too."""
+    before = _ABOUT.set({**_ABOUT.get(), **facts})
+    try:
+        yield
+    finally:
+        _ABOUT.reset(before)
+
+
 def _added(always: Mapping[str, object], record: logging.LogRecord) -> bool:
-    for name, value in always.items():
+    for name, value in {**_ABOUT.get(), **always}.items():
         vars(record).setdefault(name, value)
     return True
 

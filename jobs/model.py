@@ -320,6 +320,11 @@ class Lease:
     attempt: int
     holder: str
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """Of each log line about this attempt."""
+        return {"job_id": str(self.job.id), "attempt": self.attempt}
+
 
 class Order(StrEnum):
     """What the ledger answers to a renewal."""

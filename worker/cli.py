@@ -34,7 +34,7 @@ def run(**options: object) -> None:
     settings = WorkerSettings.load()
     settings = settings.model_copy(update={k: v for k, v in options.items() if v is not None})
     # Under a supervisor, the lines of several cards are one stream.
-    log.set_up(as_json=settings.log_json, always={"on": settings.card})
+    log.set_up(as_json=settings.log_json, always={"worker": settings.holder})
     code = run_worker(settings)
     # Celery's threads may still wait on a socket; nothing of ours is left to do.
     sys.stdout.flush()

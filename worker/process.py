@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -139,7 +137,6 @@ class WorkerProcess:
         log.info(
             "worker_ready",
             extra={
-                "holder": self.info.holder,
                 "model": model.name,
                 "revision": model.revision,
                 "queue": model.queue,
@@ -195,7 +192,7 @@ class WorkerProcess:
         self.keeper.stop()
         if not self.gate.jobs:
             self._quietly(self.engine.close)
-        log.info("worker_ended", extra={"holder": self.info.holder, "exit": int(self.exit)})
+        log.info("worker_ended", extra={"exit": int(self.exit)})
 
     def _wait_empty(self) -> bool:
         """Places, not leases: a claim that is on its way has a place already."""
@@ -214,7 +211,7 @@ class WorkerProcess:
         for held in self.keeper.held():
             if self.watchdog.hung is not None and held is self.watchdog.hung.held:
                 continue  # it failed, which counts
-            log.warning("attempt_stuck", extra={"job_id": str(held.job.id)})
+            log.warning("attempt_stuck", extra=held.lease.facts)
             self._quietly(partial(self._hand_back, held.lease))
 
     def _hand_back(self, lease: Lease) -> None:
@@ -274,7 +271,7 @@ class WorkerProcess:
 def _info(settings: WorkerSettings, engine: Engine) -> WorkerInfo:
     return WorkerInfo(
         id=settings.worker_id or uuid4(),
-        holder=f"{socket.gethostname()}/{engine.card}/{os.getpid()}",
+        holder=settings.holder,
         card=engine.card,
         model=engine.model,
         release=settings.release,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 from typing import Final, Literal
 from uuid import UUID
@@ -67,6 +69,12 @@ class WorkerSettings(Settings):
     fake_faults: bool = Field(
         default=False, description="obey faults that an instruction names, such as [hang]"
     )
+
+    @property
+    def holder(self) -> str:
+        """This process by its host, card and pid: as people find it, and logs and the audit name
+        it."""
+        return f"{socket.gethostname()}/{self.card}/{os.getpid()}"
 
     @property
     def weights(self) -> Path:

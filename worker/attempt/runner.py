@@ -22,6 +22,7 @@ from jobs import pictures
 from jobs.artifacts import ArtifactStore
 from jobs.errors import Denied, FailureClass, LeaseLost, NoSuchArtifact, Unavailable
 from jobs.ledger import Ledger
+from jobs.log import about
 from jobs.model import Failure, Lease, Order, Result, Suspicion, input_key, output_key
 from jobs.outage import Outage
 from worker.attempt.aside import aside
@@ -102,7 +103,7 @@ class Runner:
     def run(self, lease: Lease, place: Place, *, came_by: str = "hand") -> Verdict:
         """Never raises: every ending is a verdict, a move in the ledger and a log line."""
         began = time.monotonic()
-        with self.keeper.keep(lease) as held:
+        with about(lease.facts), self.keeper.keep(lease) as held:
             outcome = self._outcome(held, place)
             # What the frames of a failed edit held on the card is free by now.
             verdict, why = self._announce(held, outcome)
@@ -111,14 +112,13 @@ class Runner:
         log.info(
             "attempt_finished",
             extra={
-                "job_id": str(lease.job.id),
-                "attempt": lease.attempt,
+                **lease.facts,
                 "came_by": came_by,
                 "verdict": verdict.value,
                 **({"why": why} if why else {}),
-                **_suspect(outcome),
+                **_told(outcome),
                 "seconds": seconds,
-                **held.timings,
+                **{f"{stage}_seconds": spent for stage, spent in held.timings.items()},
             },
         )
         return verdict
@@ -130,7 +130,7 @@ class Runner:
             return _late(ordered.stop)
         except Exception as error:  # the edge: no fault of one job may end the process
             if is_ours(error):
-                log.exception("attempt_crashed", extra={"job_id": str(held.job.id)})
+                log.exception("attempt_crashed", extra=held.lease.facts)
             return failure_of(error)
 
     def _edit_or_wait(self, held: Held, place: Place) -> Outcome:
@@ -159,10 +159,10 @@ class Runner:
         except (Unavailable, LeaseLost) as error:  # the lease decides
             why = str(error)
         except Exception as error:  # the edge again: the lease will run out
-            log.exception("ending_crashed", extra={"job_id": str(held.job.id)})
+            log.exception("ending_crashed", extra=held.lease.facts)
             why = type(error).__name__
         else:
-            return verdict, outcome.why if isinstance(outcome, Stop) else ""
+            return verdict, _why(outcome)
         fatal = verdict is Verdict.WORKER_FATAL  # to this process, whatever the ledger knows
         return verdict if fatal else Verdict.LOST, why
 
@@ -329,10 +329,25 @@ def _decoded(held: Held, blob: bytes, name: str) -> pictures.Decoded:
     return pictures.decode_all(blob, name=name)
 
 
-def _suspect(outcome: Outcome) -> Mapping[str, str]:
-    if isinstance(outcome, Result) and outcome.suspect is not None:
-        return {"suspect": outcome.suspect.code}
-    return {}
+def _told(outcome: Outcome) -> Mapping[str, str]:
+    """What a log may count by."""
+    match outcome:
+        case Result(suspect=Suspicion(code=code)):
+            return {"suspect": code}
+        case Failure():
+            return {"failure_class": outcome.failure_class.value, "code": outcome.code}
+        case _:
+            return {}
+
+
+def _why(outcome: Outcome) -> str:
+    match outcome:
+        case Stop():
+            return outcome.why
+        case Failure():
+            return outcome.message
+        case Result():
+            return ""
 
 
 def _late(stop: Stop) -> Outcome:

@@ -87,8 +87,7 @@ def _tell(hung: Hung, patience: float) -> None:
     log.error(
         hung.code,
         extra={
-            "job_id": str(held.job.id),
-            "attempt": held.lease.attempt,
+            **held.lease.facts,
             "stage": held.stage,
             "steps_done": held.steps_done,
             "silent": patience,

@@ -6,8 +6,6 @@ import io
 import json
 import logging
 import sys
-import warnings
-from collections.abc import Iterator
 
 import pytest
 
@@ -77,19 +75,7 @@ def test_a_console_line_is_followed_by_its_traceback() -> None:
     assert rest[-1].startswith("ValueError: invalid literal")
 
 
-@pytest.fixture
-def untouched() -> Iterator[None]:
-    """The process's logging and warnings as they were."""
-    root, others = logging.getLogger(), ("celery", "kombu", "urllib3")
-    before = root.handlers[:], root.level, [logging.getLogger(one).level for one in others]
-    with warnings.catch_warnings():
-        yield
-    root.handlers[:], root.level = before[0], before[1]
-    for name, level in zip(others, before[2], strict=True):
-        logging.getLogger(name).setLevel(level)
-
-
-@pytest.mark.usefixtures("untouched")
+@pytest.mark.usefixtures("untouched_log")
 def test_lines_go_where_they_are_sent_and_chatter_does_not() -> None:
     stream = io.StringIO()
     log.set_up(as_json=True, stream=stream)
@@ -102,7 +88,7 @@ def test_lines_go_where_they_are_sent_and_chatter_does_not() -> None:
     assert json.loads(line)["holder"] == "host/cpu:0/1"
 
 
-@pytest.mark.usefixtures("untouched")
+@pytest.mark.usefixtures("untouched_log")
 @pytest.mark.parametrize("text", ["把背景换成白色", "two\nlines", "half a \udcff character"])
 def test_any_text_can_be_a_fact(text: str) -> None:
     raw = io.BytesIO()
@@ -115,16 +101,31 @@ def test_any_text_can_be_a_fact(text: str) -> None:
     assert json.loads(line)["why"] == text
 
 
-@pytest.mark.usefixtures("untouched")
+@pytest.mark.usefixtures("untouched_log")
 def test_a_fact_of_every_line_hides_none_of_its_own() -> None:
     stream = io.StringIO()
-    log.set_up(as_json=True, stream=stream, always={"on": "cpu:0"})
+    log.set_up(as_json=True, stream=stream, always={"worker": "host/cpu:0/1"})
 
     logging.getLogger("worker").info("one")
-    logging.getLogger("worker").info("two", extra={"on": "cpu:1"})
+    logging.getLogger("worker").info("two", extra={"worker": "other"})
 
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [(line["event"], line["on"]) for line in lines] == [("one", "cpu:0"), ("two", "cpu:1")]
+    told = [(line["event"], line["worker"]) for line in lines]
+    assert told == [("one", "host/cpu:0/1"), ("two", "other")]
+
+
+@pytest.mark.usefixtures("untouched_log")
+def test_lines_of_a_block_tell_what_it_is_about_and_later_ones_do_not() -> None:
+    stream = io.StringIO()
+    log.set_up(as_json=True, stream=stream)
+
+    with log.about({"job_id": "7"}), log.about({"attempt": 2}):
+        logging.getLogger("engine").info("within")
+    logging.getLogger("engine").info("after")
+
+    within, after = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert (within["job_id"], within["attempt"]) == ("7", 2)
+    assert "job_id" not in after
 
 
 def test_a_librarys_message_of_several_lines_is_one_line_for_people() -> None:

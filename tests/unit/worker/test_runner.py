@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
+from io import StringIO
 from threading import Event
 
 import pytest
 
+from jobs import log
 from jobs.errors import FailureClass, OutOfResources, Permanent, Transient, WorkerFatal
 from jobs.model import EditRequest, Job, Lease, Order, input_key, output_key
 from jobs.states import JobState
@@ -70,7 +73,35 @@ def test_an_attempt_writes_one_line_with_its_verdict(caplog: pytest.LogCaptureFi
     (line,) = [one for one in caplog.records if one.message == "attempt_finished"]
     assert vars(line)["job_id"] == str(lease.job.id)
     assert (vars(line)["attempt"], vars(line)["verdict"]) == (1, "succeeded")
-    assert vars(line)["card"] >= 0.0
+    assert vars(line)["card_seconds"] >= 0.0
+
+
+def test_the_line_of_a_failure_says_of_which_class_it_is_and_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = raising(OutOfResources("no memory"))
+
+    with caplog.at_level(logging.INFO):
+        bench.run(bench.lease())
+
+    (line,) = [vars(one) for one in caplog.records if one.message == "attempt_finished"]
+    assert (line["failure_class"], line["why"]) == ("resource", "no memory")
+    assert line["code"] == OutOfResources.code
+
+
+@pytest.mark.usefixtures("untouched_log")
+def test_whatever_an_engine_logs_is_told_with_its_job() -> None:
+    bench = Bench(fault=lambda *_: logging.getLogger("engine").warning("hot"))
+    stream = StringIO()
+    log.set_up(as_json=True, stream=stream)
+    lease = bench.lease()
+
+    bench.run(lease)
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    hot = [line for line in lines if line["event"] == "hot"]
+    assert hot
+    assert {(line["job_id"], line["attempt"]) for line in hot} == {(str(lease.job.id), 1)}
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_a_bucket_that_refuses_our_keys_is_bounded_by_the_budget() -> None:
 
 
 def test_keys_that_are_wrong_cost_no_job_its_budget() -> None:
-    """Of one that has no body, which is all that HEAD gets, the refusal reads as a missing right."""
+    """Read from an answer without a body, as to HEAD, they are told as a missing right."""
     bench = Bench()
     bench.bucket.shut("get")
     bench.bucket.rig("exists", Denied("AccessDenied"))
