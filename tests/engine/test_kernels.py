@@ -62,14 +62,40 @@ for zero_cond_t in (False, True):
     assert all(type(one.img_mlp.net[0]) is GeluProduct for one in model.transformer_blocks)
     print(float((forward(model) - theirs).abs().max()))
 """
+#: As torch's compiler hands it over, which of an argument that is a float makes 64 bits.
+CODE = """
+import re, triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from worker.engine.diffusers.kernels import _joined
+
+fixed = {"eps": 1e-6, "heads": 24, "heads_padded": 32, "width": 128}
+kinds = {"text": "*bf16", "text_weight": "*bf16", "text_rotation": "*fp32", "out": "*bf16"}
+kinds |= {"image": "*bf16", "image_weight": "*bf16", "image_rotation": "*fp32"}
+kinds |= {"texts": "i32", "images": "i32", "eps": "fp64"}
+signature, constants = {}, {}
+for place, one in enumerate(_joined.params):
+    signature[one.name] = "constexpr" if one.is_constexpr else kinds[one.name]
+    if one.is_constexpr:
+        constants[place,] = fixed[one.name]
+source = ASTSource(fn=_joined, signature=signature, constexprs=constants)
+for capability in (80, 90, 100):
+    made = triton.compile(source, target=GPUTarget("cuda", capability, 32))
+    assert made.asm["cubin"]
+    print(*(len(re.findall(width, made.asm["ptx"])) for width in ("[.]f32", "[.]f64")))
+"""
 
 
 def interpreted(probe: str, home: Path) -> list[list[float]]:
+    return printed(probe, home, TRITON_INTERPRET="1")
+
+
+def printed(probe: str, home: Path, **settings: str) -> list[list[float]]:
     """What it prints, by lines."""
     done = subprocess.run(
         [sys.executable, "-c", probe],
         cwd=Path(__file__).parents[2],
-        env={"TRITON_INTERPRET": "1", "HOME": str(home)},
+        env={"HOME": str(home), **settings},
         capture_output=True,
         text=True,
         check=False,
@@ -84,6 +110,14 @@ def test_the_kernel_norms_rotates_and_joins_as_the_library_does(tmp_path: Path) 
     assert len(exact) == 3
     assert max(distance for distance, _ in exact) < 1e-5
     assert differing < 0.01  # of 16 bits: it rounds where the library does
+
+
+def test_the_kernel_is_code_for_cards_and_computes_in_32_bits(tmp_path: Path) -> None:
+    """triton brings NVIDIA's assembler: what it takes can be seen without a card."""
+    instructions = printed(CODE, tmp_path)
+
+    assert len(instructions) == 3
+    assert all(single > 0 and double == 0 for single, double in instructions)
 
 
 def test_compiled_blocks_compute_with_our_kernels_what_they_did_before(tmp_path: Path) -> None:

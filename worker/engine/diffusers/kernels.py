@@ -73,7 +73,7 @@ def _joined(  # type: ignore[no-untyped-def]  # noqa: ANN202, PLR0913, PLR0917
     out,  # noqa: ANN001
     texts,  # noqa: ANN001
     images,  # noqa: ANN001
-    eps,  # noqa: ANN001
+    eps: tl.constexpr,  # else torch 2.14's compiler hands it over, and has sums made, in 64 bits
     heads: tl.constexpr,
     heads_padded: tl.constexpr,
     width: tl.constexpr,
