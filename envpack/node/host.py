@@ -244,7 +244,11 @@ class Host:
             self.root.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except PermissionError as fault:
-            raise Unsuitable(f"{self.root}: cannot be written by this user") from fault
+            raise Unsuitable(
+                f"{self.root}: cannot be written by this user: choose another, or have it made"
+            ) from fault
+        except (FileExistsError, NotADirectoryError) as fault:
+            raise Unsuitable(f"{self.root}: is no folder: choose another root") from fault
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield

@@ -45,14 +45,18 @@ def needed(manifest: Manifest, tree: Path) -> Need:
 
 
 def check_room(needs: Iterable[Need]) -> None:
-    """Whether all of them together fit on their disks.
+    """Whether all of them may be written, and together fit on their disks.
 
     Raises ``Unsuitable`` naming what is needed and what there is, in bytes and files.
     """
     disks: dict[int, list[Need]] = {}
-    for need in needs:
+    for need in (one for one in needs if one.files):
         existing = next(one for one in (need.folder, *need.folder.parents) if one.is_dir())
         disks.setdefault(existing.stat().st_dev, []).append(need._replace(folder=existing))
+        if not os.access(existing, os.W_OK, effective_ids=True):
+            raise Unsuitable(
+                f"{existing}: cannot be written by this user: choose another folder, or let it"
+            )
     for together in disks.values():
         size, files = (sum(numbers) for numbers in zip(*[need[1:] for need in together]))
         _check_disk(together[0].folder, size, files)

@@ -93,6 +93,24 @@ def pull_into(trusted: Trusted, digest: str, folder: Path) -> int:
 
 
 def _fill(trusted: Trusted, lack: Lack) -> int:
+    """Writes nothing where nothing is lacking: the folder may be another host's, read-only here."""
+    if lack.records:
+        _fetch(trusted, lack)
+    sums = {record.path: record.sha256 for record in lack.manifest.files}
+    if SUMS not in sums and _told(lack.folder) != sums:
+        lines = "".join(f"{digest}  {path}\n" for path, digest in sums.items())
+        write(lack.folder / SUMS, lines.encode())
+    return sum({record.sha256: record.size for record in lack.records}.values())
+
+
+def _told(folder: Path) -> dict[str, str] | None:
+    try:
+        return sums_of(folder)
+    except (InvalidManifest, Unsuitable):
+        return None
+
+
+def _fetch(trusted: Trusted, lack: Lack) -> None:
     folder, manifest = lack.folder, lack.manifest
     missing = {record.sha256: record for record in lack.records}
     parts = folder / _PARTS
@@ -109,10 +127,6 @@ def _fill(trusted: Trusted, lack: Lack) -> int:
     finally:
         pool.shutdown(cancel_futures=True)
     shutil.rmtree(parts)
-    if all(record.path != SUMS for record in manifest.files):
-        lines = "".join(f"{record.sha256}  {record.path}\n" for record in manifest.files)
-        write(folder / SUMS, lines.encode())
-    return sum(record.size for record in missing.values())
 
 
 def differences(folder: Path, manifest: Manifest, *, quick: bool = False) -> list[str]:

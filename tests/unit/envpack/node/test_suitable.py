@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from envpack.node import suitable
 from envpack.node.errors import Unsuitable
 from envpack.node.host import Host
 from tests.envpack_depot import APP, ENV, MODEL, Content, TestDepot
+from tests.machines import NOBODY
 from tests.unit.envpack.node.scenes import sized, unpacked, written
 
 
@@ -39,6 +45,36 @@ def test_a_prefix_may_be_255_characters_and_not_256(depot: TestDepot, tmp_path: 
         else:
             with pytest.raises(Unsuitable, match="256 bytes long, the environment has room"):
                 unpacked(host, depot, release)
+
+
+@contextmanager
+def another_user() -> Iterator[None]:
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_its_disk_is_asked() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o555)
+        need = suitable.Need(Path(place, "weights"), 1, 1)
+
+        with another_user(), pytest.raises(Unsuitable, match="cannot be written by this user"):
+            suitable.check_room([need])
+        with another_user():
+            suitable.check_room([need._replace(size=0, files=0)])
+
+
+def test_a_root_that_is_a_file_is_refused(depot: TestDepot, tmp_path: Path) -> None:
+    (tmp_path / "root").touch()
+
+    with pytest.raises(Unsuitable, match="is no folder"):
+        unpacked(Host(tmp_path / "root"), depot, depot.release())
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,22 @@ def test_a_worker_accepts_the_folder_and_refuses_a_changed_one(
         folder_revision(folder)
 
 
+def test_weights_that_are_whole_may_lie_where_nothing_can_be_written(
+    host: Host, depot: TestDepot, tmp_path: Path
+) -> None:
+    model, folder = depot.layer("model", MODEL), tmp_path / "shared"
+    assert pull_into(trusted(depot), model, folder) == 5002
+    before = {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
+
+    assert pull(host, trusted(depot), model, folder) == 0
+
+    assert before == {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
+    assert host.placed("model", model) == folder
+    (folder / "SHA256SUMS").write_text("of another model\n")
+    assert pull(host, trusted(depot), model, folder) == 0
+    assert differences_from_sums(folder) == []
+
+
 def test_equal_files_are_fetched_once(host: Host, depot: TestDepot) -> None:
     model = depot.layer("model", TWINS)
 
