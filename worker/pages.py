@@ -25,6 +25,7 @@ class Page:
     body: bytes
     media_type: str
     status: HTTPStatus = HTTPStatus.OK
+    sent: Callable[[], None] = lambda: None  #: called when whoever asked has been answered
 
     @classmethod
     def json(cls, value: object, status: HTTPStatus = HTTPStatus.OK) -> Self:
@@ -57,6 +58,7 @@ def serve(pages: Pages, port: int, *, setting: str) -> ThreadingHTTPServer:
             self.send_header("Content-Length", str(len(page.body)))
             self.end_headers()
             self.wfile.write(page.body)
+            page.sent()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name too
             """A probe every second is no news."""

@@ -41,6 +41,9 @@ log = logging.getLogger(__name__)
 LISTEN: Final = 0.5
 #: A job told to stop does so within a step; after this many seconds it counts as stuck.
 LAST_STEP: Final = 10.0
+#: Whoever reads its numbers, as a supervisor does each second, is given so long to see the last:
+#: the attempt that ends a process would never be counted else.
+LAST_LOOK: Final = 3.0
 ENDING: Final = "the worker is ending"
 
 
@@ -146,6 +149,8 @@ class WorkerProcess:
         while not self._woken(within=LISTEN):
             pass
         self._drain()
+        if self.settings.health_port and self._signals < 2:
+            self.health.tally.wait_read(LAST_LOOK)
         return self.exit
 
     def _join(self) -> bool:

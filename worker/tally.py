@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from prometheus_client import (
@@ -29,6 +31,8 @@ class Tally:
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._count = self._shown = 0  # attempts that ended, and that somebody has read
+        self._news = threading.Condition()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._attempts = Counter(
@@ -66,6 +70,19 @@ class Tally:
         job = held.job
         if held.lease.attempt == 1 and job.started_at is not None:
             self._waits.observe((job.started_at - job.created_at).total_seconds())
+        with self._news:
+            self._count += 1
 
     def page(self) -> Page:
-        return Page(generate_latest(self.registry), MEDIA_TYPE)
+        count = self._count
+        return Page(generate_latest(self.registry), MEDIA_TYPE, sent=partial(self._read, count))
+
+    def wait_read(self, timeout: float) -> bool:
+        """True once somebody has read all of it; ``timeout`` in seconds."""
+        with self._news:
+            return self._news.wait_for(lambda: self._shown >= self._count, timeout)
+
+    def _read(self, count: int) -> None:
+        with self._news:
+            self._shown = max(self._shown, count)
+            self._news.notify_all()

@@ -76,6 +76,16 @@ def test_a_worker_that_answers_no_probe_is_killed_and_another_one_started(scene:
         assert host.says("it answered no probe for 3 s")
 
 
+def test_the_attempts_that_end_their_processes_are_counted(scene: Scene) -> None:
+    with supervised(scene, "--cards", "cpu:0") as host:
+        host.eventually_ready()
+        job = scene.client.wait(scene.submit("break it [fatal]").id, timeout=2 * SOON)
+
+        assert job.state is JobState.FAILED
+        fatal = 'packshot_attempts_total{card="cpu:0",verdict="worker_fatal"} %.1f'
+        eventually(lambda: fatal % job.failures in host.metrics())
+
+
 def test_a_card_that_fails_again_and_again_is_taken_out_until_a_reload(
     scene: Scene,
 ) -> None:

@@ -41,6 +41,19 @@ def test_attempts_are_counted_by_verdict_and_seconds_by_stage() -> None:
     assert "packshot_stage_seconds_total{stage=total}" not in found
 
 
+def test_it_knows_whether_somebody_has_read_the_last_attempt() -> None:
+    bench = Bench()
+    tally = tallied(bench)
+    nothing = tally.wait_read(0)
+    bench.run(bench.lease())
+    unread = tally.wait_read(0)
+    page = tally.page()
+    unsent = tally.wait_read(0)
+    page.sent()
+
+    assert (nothing, unread, unsent, tally.wait_read(0)) == (True, False, False, True)
+
+
 def test_a_wait_is_counted_once_a_job_and_by_the_ledgers_clock() -> None:
     bench = Bench()
     tally = tallied(bench)
