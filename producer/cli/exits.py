@@ -82,7 +82,7 @@ def tell_errors(entries: Sequence[Entry]) -> None:
 
 def _line(message: str, those: Sequence[Entry], *, of: int) -> str:
     if len(those) > 1:
-        if len(those) == of:
+        if len(those) == of and not those[0].where:
             return message
         names = [printable(one.label) or one.where for one in those[:3]]
         more = ["…"] if len(those) > len(names) else []

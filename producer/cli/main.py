@@ -77,6 +77,7 @@ def submit(app: App, **asked_for: Unpack[submission.Options]) -> None:
     base = submission.template(asked_for)
     entries = submission.gather(asked_for, base, stdin)
     out = submission.destination(asked_for, entries)
+    app.say(submission.kept(entries, base))
     waited = asked_for["wait"] or out is not None
     with app.connect() as client:
         submission.submit(client, entries)
@@ -286,7 +287,7 @@ def show_report(
     packshot report --batch spring
     packshot report --by release --baseline OLD --json | packshot-env judge - --canary NEW
     """
-    if batch and by:
+    if batch is not None and by:
         raise click.UsageError("--batch and --by do not go together: releases are not of a batch.")
     with app.connect() as client:
         if by:

@@ -5,8 +5,9 @@
 
 Only ``image`` is needed.  ``model``, ``profile``, ``seed``, ``steps``, ``cfg``, ``negative``,
 ``size``, ``format``, ``quality``, ``alpha`` (yes or no), ``priority`` and ``key`` go before the
-options of the command line; any other column becomes metadata.  Relative paths are relative to
-the manifest.
+options of the command line; any other column becomes metadata, as in JSON does what ``metadata``
+holds.  ``prompt``, ``true_cfg_scale`` and ``idempotency_key`` are other names of ``instruction``,
+``cfg`` and ``key``.  Relative paths are relative to the manifest.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, Final
 
@@ -30,6 +32,9 @@ IMAGES: Final = ("image", "image2", "image3")
 #: What looks like one of them must be one: as metadata, a fourth picture would be lost in silence.
 _IMAGE: Final = re.compile(r"image[ _-]?[0-9]+")
 INSTRUCTION: Final = "instruction"
+METADATA: Final = "metadata"
+#: The API's and the library's words: as metadata they would be lost in silence.
+_SYNONYMS: Final = {"prompt": INSTRUCTION, "true_cfg_scale": "cfg", "idempotency_key": "key"}
 #: As people and spreadsheets answer.
 _ANSWERS: Final = {
     **dict.fromkeys(("yes", "true", "1", "是"), True),
@@ -44,6 +49,7 @@ class Row:
 
     line: int  #: where it begins, counted from 1
     values: Mapping[str, str]
+    metadata: Mapping[str, str] = field(default_factory=dict)  #: beside that of other columns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +94,11 @@ def _decoded(data: bytes, name: str) -> str:
         raise InvalidRequest(f"{name}:{line}: not UTF-8 text; save the file as UTF-8") from None
 
 
+def _column(name: str) -> str:
+    plain = name.strip().lower()
+    return _SYNONYMS.get(plain, plain)
+
+
 # ---- CSV
 
 
@@ -110,7 +121,7 @@ def _header(reader: Any, name: str) -> list[str]:  # noqa: ANN401 - csv's reader
         first: list[str] = next((cells for cells in reader if any(cells)), [])
     except csv.Error as fault:
         raise InvalidRequest(f"{name}:1: {fault}") from None
-    columns = [cell.strip().lower() for cell in first]
+    columns = [_column(cell) for cell in first]
     if "image" not in columns:
         found = ", ".join(columns)[:200] or "none"
         raise InvalidRequest(f"{name}: no column 'image' in the first line; columns: {found}")
@@ -147,7 +158,7 @@ def _from_json_lines(text: str) -> Iterator[Row | BadRow]:
         if not content.strip():
             continue
         try:
-            yield Row(line=line, values=_values(json.loads(content)))
+            yield _row(line, json.loads(content))
         except (ValueError, RecursionError):
             error = InvalidRequest("not JSON; write one object a line")
             yield BadRow(line=line, error=error)
@@ -155,13 +166,22 @@ def _from_json_lines(text: str) -> Iterator[Row | BadRow]:
             yield BadRow(line=line, error=error)
 
 
-def _values(value: object) -> dict[str, str]:
+def _row(line: int, value: object) -> Row:
     if not isinstance(value, dict):
         raise InvalidRequest("not a JSON object; write one object a line")
-    given = {str(name).strip().lower(): cell for name, cell in value.items()}
+    given = {_column(name): cell for name, cell in value.items()}
+    if len(given) < len(value):
+        columns = Counter(map(_column, value))
+        raise InvalidRequest(f"two values of {columns.most_common(1)[0][0]!r}")
     for name in (*IMAGES, INSTRUCTION):
         if not isinstance(given.get(name), str | None):
             raise InvalidRequest(f"{name}: text, got {json.dumps(given[name])[:80]}")
+    more = given.pop(METADATA) if isinstance(given.get(METADATA), dict) else {}
+    return Row(line=line, values=_texts(given), metadata=_texts(more))
+
+
+def _texts(given: Mapping[str, object]) -> dict[str, str]:
+    """What is no text as its JSON; empty ones are left out."""
     texts = {
         name: cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)
         for name, cell in given.items()
@@ -180,15 +200,14 @@ def _entry(
         return Entry(name="", where=where, error=row.error)
     entry = Entry(name=row.values.get("image", ""), where=where)
     try:
-        entry.edit = _edit(row.values, folder, template, references)
+        entry.edit = _edit(row, folder, template, references)
     except InvalidRequest as error:
         entry.error = error
     return entry
 
 
-def _edit(
-    values: Mapping[str, str], folder: Path, template: Edit, references: Sequence[Picture]
-) -> Edit:
+def _edit(row: Row, folder: Path, template: Edit, references: Sequence[Picture]) -> Edit:
+    values = row.values
     if "image" not in values:
         raise InvalidRequest("image: empty")
     if INSTRUCTION not in values and not template.instruction:
@@ -198,11 +217,12 @@ def _edit(
     extra = {name: value for name, value in values.items() if name not in known}
     for name in filter(_IMAGE.fullmatch, extra):
         raise InvalidRequest(f"{name}: at most {len(IMAGES)} pictures: {', '.join(IMAGES)}")
+    named = {"name": PurePath(values["image"]).name}
     return replace(
         template,
         pictures=[*pictures, *references],
         instruction=values.get(INSTRUCTION, template.instruction),
-        metadata={"name": PurePath(values["image"]).name, **template.metadata, **extra},
+        metadata={**named, **template.metadata, **extra, **row.metadata},
         **_fields(values),
     )
 
@@ -214,10 +234,10 @@ def _picture(path: str, folder: Path) -> Picture:
 
 def _fields(values: Mapping[str, str]) -> dict[str, Any]:
     fields = {}
-    for column, (field, read_cell, kind) in FIELDS.items():
+    for column, (name, read_cell, kind) in FIELDS.items():
         if column in values:
             try:
-                fields[field] = read_cell(values[column])
+                fields[name] = read_cell(values[column])
             except (ValueError, LookupError):
                 text = f"{column}: {kind}, got {values[column][:40]!r}"
                 raise InvalidRequest(text) from None

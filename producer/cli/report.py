@@ -60,7 +60,7 @@ class Report:
 
 def report(client: Client, batch: str | None = None) -> Report:
     """Of a batch (raises ``JobNotFound`` if it has no job), or of the newest jobs."""
-    jobs = client.batch(batch, replaced=True) if batch else client.list(limit=NEWEST)
+    jobs = client.list(limit=NEWEST) if batch is None else client.batch(batch, replaced=True)
     return Report(
         counts=client.counts(batch=batch),
         looked_at=len(jobs),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePath
-from typing import BinaryIO, TypedDict
+from typing import BinaryIO, Final, TypedDict
 
 import click
 
@@ -22,6 +22,8 @@ from producer.cli.saving import Out, sources_of
 from producer.client import Client
 from producer.edits import Edit
 from producer.inputs import Picture
+
+NAMED: Final = 12  # columns told by their names
 
 
 class Options(TypedDict):
@@ -94,7 +96,7 @@ def template(options: Options) -> Edit:
         alpha=options["alpha"],
         idempotency_key=options["key"],
         salt=secrets.token_hex(8) if options["again"] else "",
-        batch=options["batch"] or fresh_batch(),
+        batch=fresh_batch() if options["batch"] is None else options["batch"],
         priority=Priority[options["priority"].upper()],
         metadata=dict(options["metadata"]),
         max_failures=options["max_failures"],
@@ -165,6 +167,15 @@ def hint(entries: Sequence[Entry], batch: str | None) -> str:
     if old:
         parts.append(f"{old} job{'s' * (old > 1)} of an earlier batch asked for the same")
     return "; ".join(parts)
+
+
+def kept(entries: Sequence[Entry], base: Edit) -> str:
+    """Which columns of a manifest became metadata, as a misspelt one does; empty if none."""
+    rows = [entry.edit for entry in entries if entry.edit and entry.where]
+    names = {name: None for edit in rows for name in edit.metadata}  # in their order
+    columns = [name for name in names if name not in {"name", *base.metadata}]
+    more = ", …" if len(columns) > NAMED else ""
+    return f"kept as metadata: {', '.join(columns[:NAMED])}{more}" if columns else ""
 
 
 def _entry(

@@ -65,10 +65,10 @@ def snapshots(
         began = time.monotonic()
         now = _snapshot(client, batch)
         took = time.monotonic() - began
-        if batch and not sum(now.counts.values()):
+        if batch is not None and not sum(now.counts.values()):
             raise client.no_batch(batch)
         yield now
-        if batch and now.is_finished:
+        if batch is not None and now.is_finished:
             return
         pause(max(PERIOD, PAUSES * took))
 

@@ -17,6 +17,7 @@ from tests.unit.producer.shop import (
     Shop,
     folder_of,
     left_in,
+    photo,
     picture_of,
     turns,
 )
@@ -176,11 +177,21 @@ def test_ids_or_a_batch_but_not_both(shop: Shop, command: str, args: list[str]) 
 
 
 @pytest.mark.parametrize("command", ["wait", "cancel", "watch", "report"])
-def test_a_batch_without_jobs_is_not_found(shop: Shop, command: str) -> None:
-    result = shop.run(command, "--batch", "nowhere")
+@pytest.mark.parametrize("name", ["nowhere", ""])
+def test_a_batch_without_jobs_is_not_found(shop: Shop, command: str, name: str) -> None:
+    """A script's variable that is empty names no batch, and not all jobs."""
+    shop.submitted("red")
+    result = shop.run(command, "--batch", name)
 
     assert result.exit_code == 4
-    assert result.stderr == "packshot: no job in batch 'nowhere' of tenant 'default'\n"
+    assert result.stderr == f"packshot: no job in batch {name!r} of tenant 'default'\n"
+
+
+def test_no_batch_is_made_under_an_empty_name(shop: Shop) -> None:
+    result = shop.run("submit", "-", "-i", "red", "--batch", "", stdin=photo())
+
+    assert result.exit_code == 2
+    assert "batch: 1 to 255 characters" in result.stderr
 
 
 # ---- cancel

@@ -178,6 +178,27 @@ def test_what_is_wrong_with_all_is_said_once(shop: Shop, tmp_path: Path) -> None
     assert result.stderr == "packshot: size: auto, source or WIDTHxHEIGHT, got 'huge'\n"
 
 
+def test_what_is_wrong_with_all_rows_names_the_manifest(shop: Shop, tmp_path: Path) -> None:
+    manifest = tmp_path / "m.json"
+    manifest.write_text('[\n{"image":\n')
+    result = shop.run("submit", "--manifest", manifest, "-i", "red")
+
+    assert result.exit_code == 2
+    message = "not JSON; write one object a line"
+    assert result.stderr == f"packshot: {message} (2 of 2: {manifest}:1, {manifest}:2)\n"
+
+
+def test_columns_that_become_metadata_are_told_as_one_may_be_misspelt(
+    shop: Shop, tmp_path: Path
+) -> None:
+    folder_of(tmp_path, "a.png")
+    (tmp_path / "m.csv").write_text("image,instruction,sku,prioirty,season\na.png,red,A,bulk,\n")
+    result = shop.run("submit", "--manifest", tmp_path / "m.csv", "--metadata", "shop=1")
+
+    assert result.stderr.startswith("packshot: kept as metadata: sku, prioirty\n")
+    assert "kept" not in shop.run("submit", tmp_path / "a.png", "-i", "x").stderr
+
+
 def test_bytes_that_are_no_text_are_refused_before_they_reach_the_ledger(
     shop: Shop, tmp_path: Path
 ) -> None:

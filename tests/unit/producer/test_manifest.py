@@ -126,6 +126,30 @@ def test_a_line_separator_inside_json_text_ends_no_line() -> None:
     assert edit(entry).instruction == "red\u2028blue"
 
 
+@pytest.mark.parametrize("name", ["spring.csv", "spring.jsonl"])
+def test_the_words_of_the_api_are_understood_too(name: str) -> None:
+    row = {
+        "image": "a.png",
+        "prompt": "red",
+        "true_cfg_scale": "2.5",
+        "idempotency_key": "k1",
+    }
+    header, cells = ",".join(row), ",".join(row.values())
+    (entry,) = read(f"{header}\n{cells}\n" if name.endswith("csv") else json.dumps(row), name=name)
+    found = edit(entry)
+
+    assert (found.instruction, found.true_cfg_scale, found.idempotency_key) == ("red", 2.5, "k1")
+    assert found.metadata == {"name": "a.png"}
+
+
+def test_metadata_of_json_may_be_called_like_an_option() -> None:
+    row = {"image": "a.png", "instruction": "x", "metadata": {"size": "XL", "stock": 3}, "sku": "A"}
+    (entry,) = read(json.dumps(row), name="rows.jsonl")
+
+    assert edit(entry).size == "auto"
+    assert edit(entry).metadata == {"name": "a.png", "sku": "A", "size": "XL", "stock": "3"}
+
+
 # ---- what is refused, and that the others go on
 
 
@@ -160,7 +184,14 @@ def test_a_quote_that_is_never_closed_swallows_no_row_in_silence() -> None:
 
 
 def test_bad_lines_of_json_are_named_and_the_others_go_on() -> None:
-    lines = ['{"image": 5}', "nonsense", "[1]", '{"image": "a", "instruction": "x"}', "{}"]
+    lines = [
+        '{"image": 5}',
+        "nonsense",
+        "[1]",
+        '{"image": "a", "instruction": "x"}',
+        "{}",
+        '{"image": "a", "instruction": "x", "prompt": "y"}',
+    ]
     entries = read("\n".join(lines), name="rows.jsonl")
 
     assert errors(entries) == [
@@ -168,6 +199,7 @@ def test_bad_lines_of_json_are_named_and_the_others_go_on() -> None:
         "rows.jsonl:2: not JSON; write one object a line",
         "rows.jsonl:3: not a JSON object; write one object a line",
         "rows.jsonl:5: image: empty",
+        "rows.jsonl:6: two values of 'instruction'",
     ]
 
 
