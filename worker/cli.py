@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from jobs import log
-from jobs.errors import JobsError, Unavailable
+from jobs.errors import BadSettings, JobsError, Unavailable
 from worker.pages import ask
 from worker.settings import SUPERVISOR_PORT, WorkerSettings
 
@@ -106,7 +106,10 @@ def health(port: int | None, *, ready: bool) -> None:
 
     Exit code 6 if it is not well.
     """
-    found = ask(port or WorkerSettings.load().health_port, "/readyz" if ready else "/livez")
+    port = port or WorkerSettings.load().health_port
+    if not port:
+        raise BadSettings("PACKSHOT_HEALTH_PORT is not set: name the worker's port by --port")
+    found = ask(port, "/readyz" if ready else "/livez")
     print(json.dumps(found))
     if not found.get("ok"):
         sys.exit(Unavailable.exit_code)

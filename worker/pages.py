@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import threading
@@ -66,7 +67,9 @@ def serve(pages: Pages, port: int, *, setting: str) -> ThreadingHTTPServer:
     try:
         server = ThreadingHTTPServer((LOOPBACK, port), Handler)
     except OSError as error:
-        raise BadSettings(f"{setting}: {LOOPBACK}:{port}: {error.strerror}") from error
+        taken = ": end whoever has it, perhaps another one of us, or choose another port"
+        hint = taken if error.errno == errno.EADDRINUSE else ""
+        raise BadSettings(f"{setting}: {LOOPBACK}:{port}: {error.strerror}{hint}") from error
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="pages", daemon=True).start()
     return server
@@ -88,9 +91,9 @@ def ask(port: int, path: str) -> Mapping[str, Any]:
     try:
         found = json.loads(read(port, path).body)
     except ValueError as error:
-        raise Unavailable(f"{where} is no worker's") from error
+        raise Unavailable(f"what answers at {where} is not ours") from error
     if not isinstance(found, dict):
-        raise Unavailable(f"{where} is no worker's")
+        raise Unavailable(f"what answers at {where} is not ours")
     return found
 
 
@@ -103,6 +106,7 @@ def read(port: int, path: str) -> Page:
         body, status = response.read(), HTTPStatus(response.status)
         return Page(body, response.headers.get("Content-Type", ""), status)
     except (OSError, HTTPException, ValueError) as error:
-        raise Unavailable(f"no worker answers at {LOOPBACK}:{port}{path}: {error}") from error
+        told = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise Unavailable(f"nobody answers at {LOOPBACK}:{port}{path}: {told}") from error
     finally:
         connection.close()

@@ -12,7 +12,7 @@ from threading import Event
 
 import pytest
 
-from jobs.errors import Unavailable
+from jobs.errors import BadSettings, Unavailable
 from standalone.settings import child_environment
 from tests.faults.proxy import Proxy
 from tests.faults.scene import Scene
@@ -84,13 +84,18 @@ def test_the_command_asks_for_people_and_supervisors(scene: Scene, port: int) ->
         )
 
     before = asked()
+    del scene.environment["PACKSHOT_HEALTH_PORT"]
+    nowhere = asked()
+    scene.environment["PACKSHOT_HEALTH_PORT"] = str(port)
     worker = scene.worker()
     after = asked("--ready", "--port", str(port))
     worker.end()
 
     assert (before.returncode, after.returncode) == (Unavailable.exit_code, 0)
-    assert "no worker answers" in before.stderr
+    assert "nobody answers" in before.stderr
     assert json.loads(after.stdout)["ok"]
+    assert nowhere.returncode == BadSettings.exit_code
+    assert "--port" in nowhere.stderr
 
 
 def test_a_taken_port_is_told_before_the_model_is_loaded(scene: Scene, port: int) -> None:
@@ -105,3 +110,4 @@ def test_a_taken_port_is_told_before_the_model_is_loaded(scene: Scene, port: int
 
     assert done.returncode == 3
     assert f"PACKSHOT_HEALTH_PORT: 127.0.0.1:{port}" in done.stderr
+    assert "choose another port" in done.stderr

@@ -15,6 +15,7 @@ from worker.pages import ASK_TIMEOUT, ask, read
 #: Between two looks: seconds, before and after the child was ready.
 SOON: Final = 0.2
 EVERY: Final = 1.0
+SILENT: Final = "its process has not answered yet"  # an interpreter starts, for seconds
 
 
 @dataclass(kw_only=True)
@@ -57,7 +58,7 @@ class Watch:
             shown = read(self.port, "/metrics")
         except Unavailable as error:
             self._note(silent=True, unwell=self.unwell > 0)
-            self.is_ready, self.problems = False, [str(error)]
+            self.is_ready, self.problems = False, [SILENT if self.ready_at is None else str(error)]
             return
         self._note(silent=False, unwell=not is_live)
         self.is_ready, self.problems = bool(ready["ok"]), ready.get("problems", [])

@@ -246,7 +246,16 @@ def test_a_supervisor_that_was_stopped_for_long_has_not_heard_silence_for_long()
     watch.look()
 
     assert 0 < watch.silent <= EVERY + ASK_TIMEOUT
-    assert "no worker answers" in watch.problems[0]
+    assert watch.problems == ["its process has not answered yet"]
+
+
+def test_a_process_that_was_ready_and_is_silent_is_told_with_the_reason() -> None:
+    watch = Watch(port=free_port(), take=lambda _page: None, ready_at=1.0)
+
+    watch.look()
+
+    (problem,) = watch.problems
+    assert problem.endswith("/livez: Connection refused")
 
 
 def test_a_reload_takes_no_card_while_another_one_is_down_by_itself(host: Host) -> None:
