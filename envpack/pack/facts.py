@@ -48,13 +48,18 @@ def environment_facts(collected: Collected, kept: Iterable[Source]) -> dict[str,
         "minimum_driver": _minimum_driver(asked, drivers) if drivers else "",
         "recommended_driver": drivers.recommended if drivers else "",
         "architectures": _architectures(collected.interpreter) if cuda else [],
-        "packages": [
-            {"kind": one.kind, "name": one.name, "version": one.version}
-            | ({"python": one.python} if one.python else {})
-            for one in packages(collected.prefix)
-        ],
+        "packages": package_facts(collected.prefix),
         "imports": _imports(sources, collected.site_packages),
     }
+
+
+def package_facts(prefix: Path) -> list[dict[str, str]]:
+    """By which a layer's manifest knows the environment that it was packed from."""
+    return [
+        {"kind": one.kind, "name": one.name, "version": one.version}
+        | ({"python": one.python} if one.python else {})
+        for one in packages(prefix)
+    ]
 
 
 def _platform(collected: Collected) -> str:

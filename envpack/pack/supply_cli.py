@@ -20,6 +20,7 @@ from envpack.pack.build import Sources
 from envpack.pack.builders import BUILDERS, present
 from envpack.pack.depot import DepotFolder
 from envpack.pack.destinations import destination
+from envpack.pack.facts import package_facts
 from envpack.pack.inventory import environment_of
 from envpack.pack.lock import Lock
 from envpack.pack.project import commit_of
@@ -90,6 +91,18 @@ def _add_keep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--depot", type=Path, help="keep it in reports/DIGEST of this depot")
 
 
+def _check_layer(arguments: argparse.Namespace) -> None:
+    """A report of one environment is never kept, or signed, as that of another."""
+    if arguments.depot is None:
+        return
+    layer, prefix = checked_digest("layer", arguments.layer), arguments.prefix
+    if DepotFolder(arguments.depot).manifest(layer).facts.get("packages") != package_facts(prefix):
+        raise InvalidManifest(
+            f"{prefix}: holds other packages than layer {layer[:12]}: name the layer that it was"
+            " packed as"
+        )
+
+
 def _keep(arguments: argparse.Namespace, name: str, value: Mapping[str, Any]) -> str:
     """Where it was kept; empty: nowhere."""
     if arguments.depot is None:
@@ -109,6 +122,7 @@ def _document(arguments: argparse.Namespace, name: str, value: dict[str, Any], s
 
 def _sbom(arguments: argparse.Namespace) -> Answer:
     layer = checked_digest("layer", arguments.layer)
+    _check_layer(arguments)
     name = environment_of(arguments.prefix).get("spec", {}).get("name", "environment")
     found = sbom(arguments.prefix, name=name, digest=layer)
     return _document(arguments, "sbom.cdx.json", found, f"{len(found['components'])} packages")
@@ -129,6 +143,7 @@ def _provenance(arguments: argparse.Namespace) -> Answer:
     record = environment_of(arguments.prefix)
     if not record:
         raise NotThere(f"{arguments.prefix}: not built by packshot-env: its origin is not known")
+    _check_layer(arguments)
     said = provenance.statement(
         Lock.from_json(record.get("lock")),
         record.get("spec", {}),
@@ -197,6 +212,7 @@ def _scan(arguments: argparse.Namespace) -> Answer:
     service = scan.Service(name=arguments.service, osv_url=arguments.osv_url)
     if arguments.depot is not None and arguments.layer is None:
         raise InvalidManifest("--depot keeps a report by its layer: name it, --layer DIGEST")
+    _check_layer(arguments)
     found = scan.scan(arguments.prefix, service, accept=arguments.accept)
     _keep(arguments, "scan.json", found.as_json())
     return Answer(scan.told(found), found.as_json(), scan.EXIT_CODES[found.outcome])

@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 from envpack.node import commands
+from envpack.node.model import Manifest
 from envpack.pack.cli import COMMANDS
+from envpack.pack.depot import DepotFolder
+from envpack.pack.layers import Packed
 from envpack.pack.provenance import opened
 from envpack.pack.sign import make_key
 from tests.conda_prefix import PYTHON
@@ -53,7 +56,7 @@ def spec(tmp_path: Path) -> Path:
 def test_an_environment_is_locked_built_listed_attested_and_shipped(
     run: Run, spec: Path, conda_channel: Path, wheelhouse: Path, tmp_path: Path
 ) -> None:
-    depot, layer, prefix = tmp_path / "depot", "e" * 64, tmp_path / "env"
+    depot, prefix = tmp_path / "depot", tmp_path / "env"
     secret = make_key(tmp_path / "key", tmp_path / "key.pub")
     make_key(tmp_path / "other", tmp_path / "other.pub")
     common = ("--spec", spec, "--variant", "cpu", "--builder", "py-rattler")
@@ -66,6 +69,10 @@ def test_an_environment_is_locked_built_listed_attested_and_shipped(
     code, built = run("build", "--prefix", prefix, *common, *local)
     assert (code, built["where"]) == (0, str(prefix))
 
+    code, packed = run("pack", prefix, "--depot", depot, "--key", tmp_path / "key")
+    layer = packed["digest"]
+    assert code == 0
+
     code, listed = run("sbom", prefix, "--layer", layer, "--depot", depot)
     assert (code, listed["metadata"]["component"]["name"]) == (0, "demo")
 
@@ -73,8 +80,10 @@ def test_an_environment_is_locked_built_listed_attested_and_shipped(
     code, envelope = run("provenance", prefix, "--layer", layer, "--depot", depot, *signed)
     statement = opened(envelope, verify=lambda message, one: secret.raw_signature(message) == one)
     assert code == 0
+    archive = packed["archive"]["sha256"]
     assert statement["subject"] == [
-        {"name": f"manifests/{layer}.json", "digest": {"sha256": layer}}
+        {"name": f"archives/{archive}.tar.zst", "digest": {"sha256": archive}},
+        {"name": f"manifests/{layer}.json", "digest": {"sha256": layer}},
     ]
     assert len(statement["predicate"]["buildDefinition"]["resolvedDependencies"]) == 4
 
@@ -89,7 +98,7 @@ def test_an_environment_is_locked_built_listed_attested_and_shipped(
 
     code, shipped = run("ship", depot, tmp_path / "far")
     kept = {one.name for one in (tmp_path / "far" / "reports" / layer).iterdir()}
-    assert (code, shipped["sent"]) == (0, 2)
+    assert (code, shipped["sent"]) == (0, 6)
     assert kept == {"sbom.cdx.json", "provenance.intoto.json"}
 
 
@@ -111,15 +120,28 @@ def test_what_names_its_layer_asks_for_it(command: str, capsys: pytest.CaptureFi
 
 
 def test_a_scan_that_could_not_look_ends_with_11_and_says_so_in_the_depot(
-    run: Run, conda_prefix: Path, tmp_path: Path
+    run: Run, conda_prefix: Path, packed: Packed, depot: DepotFolder
 ) -> None:
-    nobody = ("--osv-url", "http://127.0.0.1:9/v1/query")
+    words = ("scan", conda_prefix, "--layer", packed.digest, "--depot", depot.folder)
 
-    code, found = run("scan", conda_prefix, "--layer", "e" * 64, "--depot", tmp_path, *nobody)
+    code, found = run(*words, "--osv-url", "http://127.0.0.1:9/v1/query")
 
-    kept = json.loads((tmp_path / "reports" / ("e" * 64) / "scan.json").read_text())
+    kept = json.loads(depot.read(f"reports/{packed.digest}/scan.json"))
     assert (code, found["outcome"]) == (11, "not-audited")
     assert kept == found
+
+
+@pytest.mark.parametrize("command", ["sbom", "scan"])
+def test_no_report_is_kept_for_a_layer_of_other_packages(
+    run: Run, conda_prefix: Path, tmp_path: Path, command: str
+) -> None:
+    depot = DepotFolder(tmp_path)
+    other = depot.put_manifest(Manifest(layer="env", files=(), facts={"packages": []}))
+
+    code, _ = run(command, conda_prefix, "--layer", other, "--depot", tmp_path)
+
+    assert code == 65
+    assert not (tmp_path / "reports").exists()
 
 
 @pytest.mark.parametrize(
