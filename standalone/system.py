@@ -29,6 +29,7 @@ DRAIN_SECONDS: Final = 20
 ENV_FILE: Final = "packshot.env"
 _PLAIN: Final = re.compile(r"[\w@%+=:,./-]*", re.ASCII)  # what no reader takes for more than it is
 FLOWER_USER: Final = "packshot"
+TOKENIZERS: Final = ("tokenizer/tokenizer.json", "processor/tokenizer.json")
 HEALTH: Final = {"API": "readyz", "Flower": "healthcheck"}  # paths that answer without a password
 
 
@@ -47,6 +48,13 @@ class Plan:
     redis_port: int | None = None
     s3_port: int | None = None
     with_pages: bool = True  #: the API and Flower
+
+    @property
+    def tokenizer(self) -> Path | None:
+        """The model's, where its folder has it in one file."""
+        places = (self.model_dir.absolute() / one for one in TOKENIZERS)
+        found = next((path for path in places if path.is_file()), None)
+        return None if self.engine == "fake" else found
 
 
 def env_file_text(settings: Mapping[str, str]) -> str:
@@ -163,6 +171,8 @@ class System:
             "PACKSHOT_MODEL_DIR": str(self.plan.model_dir.absolute()),
             "PACKSHOT_ENGINE": self.plan.engine,
         }
+        if self.plan.tokenizer is not None:
+            self._environment["PACKSHOT_TOKENIZER"] = str(self.plan.tokenizer)
         write_private(self.env_file, env_file_text(self._environment))
 
     @property

@@ -145,6 +145,16 @@ def test_a_bad_file_does_not_stop_the_others(up: Up, folder: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_text_that_is_too_long_for_the_model_is_refused_at_submit(up: Up, folder: Path) -> None:
+    source = folder / "long.png"
+    sample_products(1, seed=6)[0].picture.save(source)
+
+    done = up.run("submit", str(source), "-i", "z" * 2_000)  # one word: only a tokenizer knows
+
+    assert done.returncode == 2
+    assert "instruction: at most 955 tokens, got" in done.stderr
+
+
 def test_the_api_and_flower_answer(up: Up) -> None:
     urls = dict(re.findall(r"(API|Flower)\s+(http://127\.0\.0\.1:\d+)", up.log.read_text()))
 
