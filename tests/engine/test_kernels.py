@@ -16,6 +16,8 @@ import pytest
 import torch
 from diffusers.models.attention import FeedForward
 
+from worker.engine.diffusers.exact import Stream
+
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.skipif(
@@ -27,7 +29,7 @@ pytestmark = [
 KERNEL = """
 import torch
 from diffusers.models.normalization import RMSNorm
-from worker.engine.diffusers.exact import RealRotary, as_real
+from worker.engine.diffusers.exact import RealRotary, Stream, as_real
 from worker.engine.diffusers.kernels import KernelRotary
 
 torch.manual_seed(0)
@@ -40,7 +42,7 @@ for heads, width, dtype in (
         norm.weight.data.normal_(1.0, 0.2)
         turns = torch.polar(torch.ones(tokens, width // 2), torch.randn(tokens, width // 2))
         values = torch.randn(1, tokens, heads, width, dtype=dtype)
-        streams += [values, norm.to(dtype), as_real(turns)]
+        streams.append(Stream(values, norm.to(dtype), as_real(turns)))
     with torch.no_grad():
         theirs, ours = RealRotary.joined(*streams), KernelRotary.joined(*streams)
     assert ours.shape == (1, 14, heads, width)
@@ -132,8 +134,9 @@ def test_a_batch_is_not_silently_cut_to_its_first_picture() -> None:
     from worker.engine.diffusers.kernels import KernelRotary  # noqa: PLC0415
 
     tokens = torch.zeros(2, 4, 2, 32)
+    stream = Stream(tokens, torch.nn.RMSNorm(32), torch.zeros(2, 4, 16))
     with pytest.raises(ValueError, match="one picture a pass, got 2"):
-        KernelRotary.joined(tokens, None, tokens, tokens, None, tokens)
+        KernelRotary.joined(stream, stream)
 
 
 def feed_forward(activation: str, *, bias: bool = True) -> Any:  # noqa: ANN401 - untyped library

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from diffusers.models.attention_dispatch import dispatch_attention_fn
@@ -26,6 +26,14 @@ Tensor = torch.Tensor
 ROUNDING: Final = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 _PROBE_SIDE: Final = 4
 _PROBE_TEXT: Final = 5
+
+
+class Stream(NamedTuple):
+    """Queries or keys of text or image, and what is done to them before they are joined."""
+
+    tokens: Tensor  #: [1, tokens, heads, width]
+    norm: Any  #: the library's, of the width
+    rotation: Tensor  #: cosines and sines, [2, tokens, width / 2]
 
 
 class RealRotary(QwenDoubleStreamAttnProcessor2_0):  # type: ignore[misc]  # untyped library
@@ -50,12 +58,8 @@ class RealRotary(QwenDoubleStreamAttnProcessor2_0):  # type: ignore[misc]  # unt
         image_rotation, text_rotation = image_rotary_emb
         query, key = (
             self.joined(
-                _heads(added, encoder_hidden_states, head),
-                added_norm,
-                text_rotation,
-                _heads(layer, hidden_states, head),
-                norm,
-                image_rotation,
+                Stream(_heads(added, encoder_hidden_states, head), added_norm, text_rotation),
+                Stream(_heads(layer, hidden_states, head), norm, image_rotation),
             )
             for layer, norm, added, added_norm in (
                 (attn.to_q, attn.norm_q, attn.add_q_proj, attn.norm_added_q),
@@ -75,19 +79,9 @@ class RealRotary(QwenDoubleStreamAttnProcessor2_0):  # type: ignore[misc]  # unt
         return image, attn.to_add_out(joint[:, :text].contiguous())
 
     @staticmethod
-    def joined(  # noqa: PLR0913, PLR0917 - two streams, alike
-        text: Tensor,
-        text_norm: Any,  # noqa: ANN401 - untyped library
-        text_rotation: Tensor,
-        image: Tensor,
-        image_norm: Any,  # noqa: ANN401
-        image_rotation: Tensor,
-    ) -> Tensor:
+    def joined(text: Stream, image: Stream) -> Tensor:
         """Text before image, both normed and rotated."""
-        return torch.cat(
-            [_rotated(text_norm(text), text_rotation), _rotated(image_norm(image), image_rotation)],
-            dim=1,
-        )
+        return torch.cat([_rotated(one.norm(one.tokens), one.rotation) for one in (text, image)], 1)
 
 
 def _heads(layer: Any, tokens: Tensor, head: int) -> Tensor:  # noqa: ANN401

@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from diffusers.models.activations import GELU
 
-from worker.engine.diffusers.exact import RealRotary
+from worker.engine.diffusers.exact import RealRotary, Stream
 from worker.engine.diffusers.precision import has_rounded
 
 Tensor = torch.Tensor
@@ -26,40 +26,32 @@ _WARPS: Final = 8
 
 class KernelRotary(RealRotary):
     @staticmethod
-    def joined(  # noqa: PLR0913, PLR0917 - two streams, alike
-        text: Tensor,
-        text_norm: Any,  # noqa: ANN401 - untyped library
-        text_rotation: Tensor,
-        image: Tensor,
-        image_norm: Any,  # noqa: ANN401
-        image_rotation: Tensor,
-    ) -> Tensor:
-        """Of [1, tokens, heads, width] and rotations of [2, tokens, width / 2].
-
-        Rounds where the library's ``RMSNorm`` and rotation do: after the norm, after its weight,
+    def joined(text: Stream, image: Stream) -> Tensor:
+        """Rounds where the library's ``RMSNorm`` and rotation do: after the norm, after its weight,
         and at the end.  The width is a power of two.  Raises ``ValueError`` for a batch.
         """
-        if image.shape[0] != 1:
-            raise ValueError(f"one picture a pass, got {image.shape[0]}")
-        texts, images, (heads, width) = text.shape[1], image.shape[1], image.shape[2:]
-        tokens = image.new_empty(1, texts + images, heads, width)
+        batch, images, heads, width = image.tokens.shape
+        if batch != 1:
+            raise ValueError(f"one picture a pass, got {batch}")
+        texts = text.tokens.shape[1]
+        joined = image.tokens.new_empty(1, texts + images, heads, width)
         _joined[(texts + images,)](
-            text,
-            text_norm.weight,
-            text_rotation,
-            image,
-            image_norm.weight,
-            image_rotation,
-            tokens,
+            text.tokens,
+            text.norm.weight,
+            text.rotation,
+            image.tokens,
+            image.norm.weight,
+            image.rotation,
+            joined,
             texts,
             images,
-            image_norm.eps,
+            image.norm.eps,
             heads,
             1 << (heads - 1).bit_length(),
             width,
             num_warps=_WARPS,
         )
-        return tokens
+        return joined
 
 
 @triton.jit  # type: ignore[untyped-decorator]
