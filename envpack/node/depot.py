@@ -22,7 +22,7 @@ from envpack.node.errors import NotThere, NotTrusted, Unreachable, Unsuitable
 from envpack.node.settings import BucketServer, bucket_server, split_url
 
 TIMEOUT = 60.0  #: seconds without a byte until a server counts as gone
-_BUCKET = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+)(/(?P<prefix>\S*))?")
+BUCKET = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+)(/(?P<prefix>\S*))?")
 _CODE = re.compile(rb"<Code>(\w+)</Code>")
 _MAX_REASON = 4096  # bytes of an answer that refuses
 _GONE = (OSError, http.client.HTTPException)  # URLError and timeouts are OSErrors
@@ -59,7 +59,7 @@ def depot(text: str) -> Depot:
 
     Raises ``Unsuitable``.
     """
-    bucket = _BUCKET.fullmatch(text)
+    bucket = BUCKET.fullmatch(text)
     if bucket:
         prefix = (bucket["prefix"] or "").strip("/")
         return Bucket(bucket_server(), bucket["bucket"], prefix)

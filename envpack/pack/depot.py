@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from envpack.node.errors import NotThere, NotTrusted, Unsuitable
-from envpack.node.host import writing
+from envpack.node.host import sync_folder, writing
 from envpack.node.model import (
     Archive,
     LayerDocument,
@@ -40,11 +40,7 @@ class Part:
         os.fsync(self.file.fileno())
         place.parent.mkdir(parents=True, exist_ok=True)
         self.path.replace(place)
-        folder = os.open(place.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(place.parent)
 
 
 class DepotFolder:

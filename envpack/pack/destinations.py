@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from envpack.node.depot import BUCKET
 from envpack.node.errors import NotTrusted, Unreachable, Unsuitable
 from envpack.node.settings import bucket_server
 from envpack.pack.process import ToolFailed, run
@@ -18,14 +19,13 @@ from envpack.pack.ship import Destination, Item
 
 _BLOCK: Final = 1024 * 1024  # bytes read at a time
 _HOST: Final = re.compile(r"(?P<host>([\w.-]+@)?[\w.-]{2,}):(?P<folder>/[^/\s]\S*)")
-_BUCKET: Final = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+)(/(?P<prefix>\S*))?")
 #: No question can be answered by a pipeline; a dead link is told after a minute.
 SSH: Final = ("ssh", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=20")
 
 
 def destination(text: str) -> Destination:
     """``host:/folder``, ``s3://bucket/prefix``, or a folder.  Raises ``Unsuitable``."""
-    if match := _BUCKET.fullmatch(text):
+    if match := BUCKET.fullmatch(text):
         from envpack.pack.bucket import Bucket  # noqa: PLC0415 - its SDK is for this alone
 
         return Bucket(bucket_server(), match["bucket"], (match["prefix"] or "").strip("/"))

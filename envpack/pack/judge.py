@@ -102,26 +102,7 @@ def judge(
 
     Raises ``InvalidManifest`` where that does not say which is which.
     """
-    figures = _figures(report)
-    if canary is None and baseline is None:
-        raise InvalidManifest("name the release that is tried out: --canary DIGEST")
-    compared = report.get("baseline")
-    old = _named("baseline", figures, baseline or compared)
-    if old.release != compared:
-        raise InvalidManifest(
-            f"report: its pictures are compared with those of {str(compared)[:12]}: make it with"
-            f" --baseline {old.release[:12]}"
-        )
-    others = [one for one in figures if one.release != old.release]
-    if canary is None and len(others) != 1:
-        names = ", ".join(one.release[:12] for one in others) or "none"
-        raise InvalidManifest(f"canary: name one; beside the baseline there are: {names}")
-    new = _named("canary", figures, canary) if canary else others[0]
-    if new.release == old.release:
-        raise InvalidManifest(
-            f"canary: {new.release[:12]} is the baseline of this report: packshot report"
-            " --by release --baseline DIGEST, of the release from before"
-        )
+    new, old = _sides(report, canary, baseline)
     checks = (
         _enough(new, limits),
         _rate("errors", (new.errors, new.attempts), (old.errors, old.attempts), limits),
@@ -137,6 +118,31 @@ def judge(
     return Judgement(
         verdict=_verdict(checks), canary=new.release, baseline=old.release, checks=checks
     )
+
+
+def _sides(report: Any, canary: str | None, baseline: str | None) -> tuple[Figures, Figures]:  # noqa: ANN401 - any JSON
+    """The new release and the old one."""
+    figures = _figures(report)
+    if canary is None and baseline is None:
+        raise InvalidManifest("name the release that is tried out: --canary DIGEST")
+    compared = report.get("baseline")
+    old = _named("baseline", figures, compared if baseline is None else baseline)
+    if old.release != compared:
+        raise InvalidManifest(
+            f"report: its pictures are compared with those of {str(compared)[:12]}: make it with"
+            f" --baseline {old.release[:12]}"
+        )
+    others = [one for one in figures if one.release != old.release]
+    if canary is None and len(others) != 1:
+        names = ", ".join(one.release[:12] for one in others) or "none"
+        raise InvalidManifest(f"canary: name one; beside the baseline there are: {names}")
+    new = others[0] if canary is None else _named("canary", figures, canary)
+    if new.release == old.release:
+        raise InvalidManifest(
+            f"canary: {new.release[:12]} is the baseline of this report: packshot report"
+            " --by release --baseline DIGEST, of the release from before"
+        )
+    return new, old
 
 
 def _verdict(checks: Sequence[Check]) -> Verdict:

@@ -161,6 +161,8 @@ def test_workers_without_a_release_are_nobody() -> None:
         ({"canary": "x"}, "canary: 'x' is not one"),
         ({"canary": OLD}, "is the baseline of this report: .* --baseline"),
         ({"baseline": "x"}, "baseline: 'x' is not one"),
+        ({"canary": ""}, "canary: '' is not one"),  # a variable that a pipeline has not set
+        ({"canary": NEW, "baseline": ""}, "baseline: '' is not one"),
         ({"baseline": NEW}, "compared with those of aaaaaaaaaaaa: make it with --baseline bbbb"),
         ({}, "name the release that is tried out"),
     ],
