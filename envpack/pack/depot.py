@@ -120,11 +120,12 @@ class DepotFolder:
 
     def add_archives(self, kind: str, digest: str, *archives: Archive) -> str:
         """Names them in the layer's document; the document's name in the depot."""
-        known = self.document(digest)
-        there = known.archives if known else ()
-        every = sorted({*there, *archives}, key=lambda one: (one.base or "", one.sha256))
         name = f"layers/{digest}.json"
-        self.put(name, spelt(LayerDocument(kind, digest, tuple(every)).as_json()))
+        with self.locked():
+            known = self.document(digest)
+            there = known.archives if known else ()
+            every = sorted({*there, *archives}, key=lambda one: (one.base or "", one.sha256))
+            self.put(name, spelt(LayerDocument(kind, digest, tuple(every)).as_json()))
         return name
 
     def archive_path(self, archive: Archive) -> Path:
@@ -137,9 +138,14 @@ class DepotFolder:
         return sorted(found, key=lambda release: release.counter)
 
     @contextmanager
-    def counting(self) -> Iterator[None]:
-        """Nobody else makes a release meanwhile: who comes second waits, and counts on."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def locked(self) -> Iterator[None]:
+        """Nobody else changes or signs a document meanwhile, or makes a release: who comes second
+        waits, and goes on from there.  Raises ``NotThere``.
+        """
+        if not self.folder.is_dir():
+            raise NotThere(
+                f"depot {self.folder}: no such folder: name the one that was packed into"
+            )
         with (self.folder / "lock").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

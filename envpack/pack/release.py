@@ -43,7 +43,7 @@ def make_release(depot: DepotFolder, layers: Layers, origin: Origin, key: Secret
     minimum_driver = _checked(depot, layers)
     for kind in LAYERS:
         sign_document(depot, f"layers/{getattr(layers, kind)}.json", key)
-    with depot.counting():
+    with depot.locked():
         release = _next(depot.releases(), layers, origin, minimum_driver)
         name = f"releases/{release.digest}.json"
         # Signed before it can be seen: a release without a signature is no release.
@@ -73,10 +73,11 @@ def _next(
 
 def sign_document(depot: DepotFolder, name: str, key: SecretKey) -> bool:
     """Whether it had to be; a signature that holds is left as it is.  Raises ``NotThere``."""
-    data = depot.read(name)
-    if _holds(depot, name, data, key):
-        return False
-    depot.put(f"{name}.minisig", key.signature(data, _comment(name)).encode())
+    with depot.locked():
+        data = depot.read(name)
+        if _holds(depot, name, data, key):
+            return False
+        depot.put(f"{name}.minisig", key.signature(data, _comment(name)).encode())
     return True
 
 

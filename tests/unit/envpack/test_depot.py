@@ -14,7 +14,7 @@ from threading import Barrier
 import pytest
 
 from envpack.node.errors import NotThere, NotTrusted, Unsuitable
-from envpack.node.model import Manifest, Release
+from envpack.node.model import Archive, Manifest, Release
 from envpack.pack.depot import DepotFolder
 from envpack.pack.errors import NotPackable
 from envpack.pack.layers import pack_model
@@ -143,6 +143,33 @@ def test_releases_made_at_once_are_counted_one_by_one(tmp_path: Path, key: Secre
 
     assert sorted(one.counter for one in releases) == list(range(1, 9))
     assert len({one.name for one in releases}) == 8
+
+
+def test_archives_added_at_once_are_all_named_and_signed(tmp_path: Path, key: SecretKey) -> None:
+    digest, ready = layers_of(DepotFolder(tmp_path)).env, Barrier(8)
+    archives = [Archive(f"{number}" * 64, 1, "tar.gz", A) for number in range(8)]
+    name = f"layers/{digest}.json"
+
+    def add(archive: Archive) -> None:
+        depot = DepotFolder(tmp_path)
+        ready.wait()
+        depot.add_archives("env", digest, archive)
+        sign_document(depot, name, key)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, archives))
+
+    document = DepotFolder(tmp_path).document(digest)
+    assert document is not None
+    assert set(document.archives) == set(archives)
+    assert not sign_document(DepotFolder(tmp_path), name, key)
+
+
+def test_nothing_is_signed_or_made_where_no_depot_is(tmp_path: Path, key: SecretKey) -> None:
+    with pytest.raises(NotThere, match="no such folder"):
+        sign_document(DepotFolder(tmp_path / "typo"), f"layers/{A}.json", key)
+
+    assert not (tmp_path / "typo").exists()
 
 
 def test_a_document_that_grew_is_signed_again(tmp_path: Path, key: SecretKey) -> None:
