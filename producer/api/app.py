@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -20,6 +21,7 @@ from jobs.model import Job, JobId
 from jobs.states import JobState
 from producer.api import problems
 from producer.api.forms import EditForm
+from producer.api.head import HeadAsGet
 from producer.api.limits import MAX_FIELDS, MAX_FILES, BoundedBody
 from producer.api.page import page
 from producer.api.schemas import EditPage, EditView, Health, Problem
@@ -30,6 +32,7 @@ from producer.client import Client
 FORM: Final = "multipart/form-data"
 #: A ledger that takes longer is not one to send work to.
 PROBE_TIMEOUT: Final = 3.0  # seconds
+TWICE: Final = "given twice"
 #: Probes of a ledger that has stopped pile up no further than this.
 PROBES: Final = 2
 
@@ -48,15 +51,26 @@ async def _is_form(request: Request) -> None:
 async def _names_filters(request: Request) -> None:
     """What would be ignored is refused: a misspelt filter would list everything."""
     known = [one.alias for one in request.scope["route"].dependant.query_params]
-    given = Counter(name for name, _ in request.query_params.multi_items())
+    given = [name for name, _ in request.query_params.multi_items()]
     unknown = f"unknown filter; there are {', '.join(known)}"
-    wrong = {name: "given twice" if name in known else unknown for name in given}
-    errors = [
-        {"type": "query", "loc": ("query", name), "msg": told}
-        for name, told in wrong.items()
-        if given[name] > 1 or name not in known
-    ]
-    if errors:
+    wrong = {name: unknown for name in given if name not in known}
+    _refuse("query", {**dict.fromkeys(_repeated(given), TWICE), **wrong})
+
+
+async def _names_fields_once(request: Request) -> None:
+    """The framework would take the last one; pictures alone are many."""
+    given = [name for name, _ in (await request.form()).multi_items()]
+    wrong = [name for name in _repeated(given) if name not in {"image", "image[]"}]
+    _refuse("body", dict.fromkeys(wrong, TWICE))
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _refuse(place: str, wrong: Mapping[str, str]) -> None:
+    if wrong:
+        errors = [{"type": place, "loc": (place, name), "msg": wrong[name]} for name in wrong]
         raise RequestValidationError(errors)
 
 
@@ -71,7 +85,7 @@ people: Final = APIRouter(include_in_schema=False)
     "",
     status_code=202,
     response_model=EditView,
-    dependencies=[Depends(_is_form)],
+    dependencies=[Depends(_is_form), Depends(_names_fields_once)],
     responses={
         200: {"model": EditView, "description": "The same request was made before, and is done."},
         **declared(400, 413, 415, 422, 503),
@@ -236,6 +250,7 @@ def create_app(client: Client) -> FastAPI:
     app.state.probes = CapacityLimiter(PROBES)
     problems.install(app)
     app.add_middleware(BoundedBody)
+    app.add_middleware(HeadAsGet)
     app.include_router(edits)
     app.include_router(health)
     app.include_router(people)

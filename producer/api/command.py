@@ -62,8 +62,9 @@ def _server(client: Client) -> uvicorn.Server:
 
     from producer.api.app import create_app  # noqa: PLC0415
 
-    # Its lines are for its own developers; what crashes in a request is told by the app.
-    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
+    # Their lines are for their own developers; what is wrong with a request is told by the app.
+    for library in ("uvicorn", "python_multipart"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     return uvicorn.Server(
         uvicorn.Config(
             create_app(client),

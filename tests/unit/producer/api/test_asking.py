@@ -325,3 +325,14 @@ def test_a_picture_that_was_deleted_has_no_link(
     assert direct.status_code == 409
     assert direct.json()["code"] == "no_result"
     assert "was deleted at" in direct.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/livez", "/docs", "/v1/edits?limit=1", "/v1/edits/{}"])
+def test_head_is_answered_as_get_is_without_the_body(api: Downstream, path: str) -> None:
+    """As some load balancers look whether a server lives."""
+    asked = path.format(api.submit())
+    head, get = api.http.head(asked), api.http.get(asked)
+
+    assert head.status_code == get.status_code == 200
+    assert dict(head.headers) == dict(get.headers)
+    assert head.content == b""

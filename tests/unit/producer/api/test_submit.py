@@ -232,6 +232,19 @@ def test_a_picture_that_is_no_file_is_told_so(api: Downstream) -> None:
     assert problem["detail"] == "image.0: not a file: its part needs a filename"
 
 
+@pytest.mark.parametrize("field", ["instruction", "seed", "image2"])
+def test_a_field_given_twice_is_refused_where_one_would_be_lost(
+    api: Downstream, memory: MemoryLedger, field: str
+) -> None:
+    sent: Any = MUG if field == "image2" else (None, "7")
+    parts: Any = [("image", MUG), ("instruction", (None, "red")), (field, sent), (field, sent)]
+    response = api.http.post("/v1/edits", files=parts)
+
+    assert response.status_code == 422
+    assert f"{field}: given twice" in response.json()["detail"]
+    assert memory.counts(JobFilter()) == {}
+
+
 def test_json_is_told_to_come_as_a_form(api: Downstream) -> None:
     response = api.http.post("/v1/edits", json={"instruction": "make it red"})
 
