@@ -43,10 +43,11 @@ def check_schema(database: Database) -> None:
     wanted = ScriptDirectory.from_config(_config()).get_current_head()
     with database.connect() as connection:
         found = _current(connection)
+        _check_known(connection, database.where)
     if found != wanted:
         raise SchemaMismatch(
             f"Postgres at {database.where} has schema {found or 'none'}, this program needs"
-            f" {wanted}: run 'packshot init' of this version, or run the version that fits"
+            f" {wanted}: run 'packshot init' of this version"
         )
 
 
@@ -56,7 +57,7 @@ def _check_known(connection: Connection, where: str) -> None:
     if found is not None and found not in known:
         raise SchemaMismatch(
             f"Postgres at {where} has schema {found}, which this program does not know:"
-            " it is older than the ledger; run 'packshot init' of the newer version"
+            " it is older than the ledger; run the newer version here"
         )
 
 

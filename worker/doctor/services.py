@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -53,6 +54,17 @@ def postgres_is_new_enough(site: Site) -> Finding:
     return fine(f"PostgreSQL {version}")
 
 
+def postgres_takes_writes(site: Site) -> Finding:
+    with site.services.database.connect() as connection:
+        read_only = connection.execute(text("SHOW transaction_read_only")).scalar_one()
+    if read_only == "on":
+        return problem(
+            "it takes no writes: a standby, or default_transaction_read_only is on",
+            "name the primary in PACKSHOT_DATABASE_URL, or switch that off",
+        )
+    return fine("it takes writes")
+
+
 def schema_is_ours(site: Site) -> Finding:
     check_schema(site.services.database)
     return fine("at this program's revision")
@@ -69,6 +81,18 @@ def clock_agrees_with_postgres(site: Site) -> Finding:
 def redis_answers(site: Site) -> Finding:
     version = _info(site, "server")["redis_version"]
     return fine(f"version {version}")
+
+
+def redis_takes_writes(site: Site) -> Finding:
+    try:
+        _ask(site, lambda client: client.set(f"packshot.{_probe()}", b"", px=1))
+    except Unavailable as error:
+        return problem(
+            str(error),
+            "name the primary in PACKSHOT_REDIS_URL, not a replica; it needs memory and disk, and"
+            " this user the right to write; the cards work without it meanwhile",
+        )
+    return fine("it takes writes")
 
 
 def redis_evicts_nothing(site: Site) -> Finding:
@@ -140,6 +164,10 @@ def _skew(
 
 
 def _info(site: Site, section: str) -> dict[str, Any]:
+    return dict(_ask(site, lambda client: client.info(section)))
+
+
+def _ask(site: Site, question: Callable[[redis.Redis], Any]) -> Any:  # noqa: ANN401 - as it says
     client = redis.Redis.from_url(
         site.settings.redis_url.get_secret_value(),
         socket_timeout=SOCKET_TIMEOUT,
@@ -148,10 +176,9 @@ def _info(site: Site, section: str) -> dict[str, Any]:
     )
     try:
         with client:
-            found: Any = client.info(section)
+            return question(client)
     except (redis.RedisError, OSError) as error:
         raise Unavailable(f"Redis at {site.services.dispatcher.where}: {error}") from error
-    return dict(found)
 
 
 def _probe() -> ArtifactKey:

@@ -24,9 +24,11 @@ HOST: Final = BadSettings.exit_code
 CHECKS: Final = (
     Check(name="Postgres", look=services.postgres_answers),
     Check(name="Postgres version", look=services.postgres_is_new_enough, needs="Postgres"),
+    Check(name="Postgres writes", look=services.postgres_takes_writes, needs="Postgres"),
     Check(name="schema", look=services.schema_is_ours, needs="Postgres"),
     Check(name="Postgres clock", look=services.clock_agrees_with_postgres, needs="Postgres"),
     Check(name="Redis", look=services.redis_answers),
+    Check(name="Redis writes", look=services.redis_takes_writes, needs="Redis"),
     Check(name="Redis eviction", look=services.redis_evicts_nothing, needs="Redis"),
     Check(name="Redis persistence", look=services.redis_keeps_what_it_has, needs="Redis"),
     Check(name="S3", look=services.bucket_answers),
@@ -40,8 +42,8 @@ CHECKS: Final = (
 )
 #: What to do where an error's own message does not say it.
 TO_DO: Final = {
-    "Postgres": "start it, or correct PACKSHOT_DATABASE_URL",
-    "schema": "run 'packshot init' of this version",
+    "Postgres": "start it, give it more max_connections, or correct PACKSHOT_DATABASE_URL",
+    "schema": "use the newer of the two: 'packshot init' of its version, then its workers",
     "Redis": "start it, or correct PACKSHOT_REDIS_URL; the cards work without it meanwhile",
     "S3": "start it, correct PACKSHOT_S3_URL, or run 'packshot init' to make the bucket",
     "card": "correct PACKSHOT_CARD",

@@ -197,7 +197,7 @@ class Post:
         self.totals.turn()
         self.child = self.watch = None
         level = logging.INFO if how.ending is Ending.DRAINED else logging.WARNING
-        log.log(level, "worker_exited", extra={"card": self.slot.name, "why": how.why})
+        log.log(level, "worker_exited", extra={"card": self.slot.name, "why": how.reason})
         if self.state is State.DRAINING:
             self.ends[how.ending] += 1
             self._resume_at = self.clock()

@@ -78,12 +78,17 @@ def test_a_database_without_a_ledger_says_what_to_do(
         call(PostgresLedger(bare))
 
 
-@pytest.mark.parametrize("other", ["0000", "9999"])
-def test_another_revision_is_refused(bare: Database, other: str) -> None:
+@pytest.mark.parametrize(
+    ("other", "to_do"),
+    [("0001", "needs 0004: run 'packshot init' of this"), ("9999", "run the newer version here")],
+)
+def test_another_revision_is_refused_with_what_to_do(
+    bare: Database, other: str, to_do: str
+) -> None:
     migrate(bare)
     stamp(bare, other)
 
-    with pytest.raises(SchemaMismatch, match=rf"schema {other}.*needs 0004.*packshot init"):
+    with pytest.raises(SchemaMismatch, match=rf"schema {other}.*{to_do}"):
         check_schema(bare)
 
 

@@ -9,8 +9,10 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import psycopg
 import pytest
 import redis
+from psycopg import sql
 
 from tests.integration.worker.doctor_site import (
     FINE,
@@ -40,6 +42,18 @@ def test_a_postgres_that_is_away_is_told_and_the_others_are_looked_at(
     assert {found[name] for name in ("Postgres version", "schema", "Postgres clock")} == {SKIPPED}
     assert {found[name] for name in ("Redis", "S3", "disk")} == {FINE}
     assert exit_code([*rows.values()]) == 6
+
+
+def test_a_postgres_that_takes_no_writes_is_told(ready: dict[str, str], postgres_url: str) -> None:
+    with fresh_database(postgres_url) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            name = sql.Identifier(connection.info.dbname)
+            read_only = sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on")
+            connection.execute(read_only.format(name))
+        finding = rows_of({**ready, "database_url": url})["Postgres writes"].finding
+
+    assert finding.verdict is PROBLEM
+    assert "primary" in finding.to_do
 
 
 def test_a_schema_that_is_behind_is_told_with_what_to_run(
@@ -117,6 +131,15 @@ def test_a_redis_that_evicts_is_told(ready: dict[str, str]) -> None:
     assert "noeviction" in finding.to_do
 
 
+def test_a_redis_that_is_full_is_told(ready: dict[str, str]) -> None:
+    with configured(ready["redis_url"], "maxmemory", "1"):
+        rows = rows_of(ready)
+
+    assert rows["Redis"].finding.verdict is FINE
+    assert rows["Redis writes"].finding.verdict is PROBLEM
+    assert "maxmemory" in rows["Redis writes"].finding.found
+
+
 def test_a_redis_without_persistence_is_a_warning(ready: dict[str, str]) -> None:
     with configured(ready["redis_url"], "appendonly", "no"):
         rows = rows_of(ready)
@@ -131,7 +154,8 @@ def test_a_redis_that_is_away_is_told(ready: dict[str, str]) -> None:
 
     found = verdicts(rows)
     assert found["Redis"] is PROBLEM
-    assert {found["Redis eviction"], found["Redis persistence"]} == {SKIPPED}
+    left = ("Redis writes", "Redis eviction", "Redis persistence")
+    assert {found[name] for name in left} == {SKIPPED}
     assert found["S3"] is FINE
 
 
