@@ -34,7 +34,7 @@ class Completion:
     """What is written last, beside a layer that is whole."""
 
     path: str  #: the real folder that its prefix was fixed for
-    completed: float  #: seconds since 1970, by the host's clock
+    completed: float  #: seconds since 1970, by ``Host.clock``
     #: sha256 and size of each file that the prefix has changed
     changed: dict[str, tuple[str, int]] = field(default_factory=dict)
 
@@ -90,6 +90,18 @@ class Host:
             raise InvalidManifest(
                 f"{self.completion_path(kind, digest)}: cannot be read ({fault})"
             ) from fault
+
+    def clock(self, kind: str) -> float:
+        """Seconds since 1970 by the clock that gives a layer's files their times: where they lie on
+        another machine's disk, that machine's.
+        """
+        probe = self.draft(kind, "clock")
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        try:
+            return probe.stat().st_mtime
+        finally:
+            probe.unlink()
 
     def complete(self, kind: str, digest: str, done: Completion) -> None:
         write(self.completion_path(kind, digest), spelt(asdict(done)))

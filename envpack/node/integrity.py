@@ -12,7 +12,7 @@ from envpack.node import fetch
 from envpack.node.host import Completion, Host
 from envpack.node.model import FileRecord
 
-#: A file system's clock may lag behind the host's: seconds.
+#: File systems round their times: seconds.
 _TICK = 2.0
 
 

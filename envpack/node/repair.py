@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import replace
 
 from envpack.node import activate, prune, releases, weights
@@ -25,15 +25,15 @@ def broken(host: Host, release: Release) -> frozenset[str]:
     return frozenset(found)
 
 
-def renew(host: Host, release: Release, fresh: Container[str], began: float) -> None:
-    """Marks of what was found to be as it was, ``began`` seconds since 1970: a quick check believes
-    times.  And the folders of releases that name a layer which stands elsewhere now.
+def renew(host: Host, release: Release, fresh: Container[str], began: Mapping[str, float]) -> None:
+    """Marks of what was found to be as it was when it ``began``: a quick check believes times.
+    And the folders of releases that name a layer which stands elsewhere now.
     """
     for kind in LAYERS:
         digest = getattr(release, kind)
         done = host.completion(kind, digest)
         if done is not None and kind not in fresh:
-            host.complete(kind, digest, replace(done, completed=began))
+            host.complete(kind, digest, replace(done, completed=began[kind]))
     for other in host.releases().values():
         if activate.state_of(host, other) == "ready":
             releases.renew_folder(host, other)

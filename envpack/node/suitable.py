@@ -39,9 +39,9 @@ def check(manifest: Manifest, tree: Path) -> None:
 
 
 def needed(manifest: Manifest, tree: Path) -> Need:
-    """Of a layer's tree."""
+    """Of a layer's tree, which is written beside its place."""
     size = sum(-(-record.size // _BLOCK) * _BLOCK for record in manifest.files)
-    return Need(tree, size, len(manifest.files))
+    return Need(tree.parent, size, len(manifest.files))
 
 
 def check_room(needs: Iterable[Need]) -> None:

@@ -31,7 +31,7 @@ from envpack.node import (
 )
 from envpack.node.errors import EnvpackError, NotTrusted
 from envpack.node.host import Completion, Host, sync_folder, writing
-from envpack.node.model import Archive, Release
+from envpack.node.model import LAYERS, Archive, Release
 from envpack.node.plan import Wishes
 from envpack.node.trust import Trusted, check_counter
 
@@ -53,12 +53,13 @@ def unpack(host: Host, trusted: Trusted, digest: str, wishes: Wishes = USUAL) ->
     Raises ``NotTrusted``, ``Unsuitable``, ``HostileArchive``, ``NotThere`` or ``Unreachable``;
     whatever of it is raised, nothing that was complete has changed.
     """
-    start, began = time.monotonic(), time.time()
+    start = time.monotonic()
     release, content, signature = trusted.release(digest)
     # One at a time from here on: what another run completes meanwhile is never planned for.
     with host.locked(), _usual_modes():
         leftovers.remove(host)
         check_counter(host, release, allow_older=wishes.allow_older)
+        began = {kind: host.clock(kind) for kind in LAYERS} if wishes.again else {}
         missing = plan.made(host, trusted, release, wishes)
         plan.check(host, trusted, missing)
         ready = [tree.first or _fetched(host, trusted, tree.archives[0]) for tree in missing.trees]
@@ -112,7 +113,8 @@ def _write_layer(host: Host, layer: plan.Tree, archive: Archive, path: Path) -> 
             with _synced(tree):
                 selfcheck.check(tree, layer.manifest)
             sync_folder(tree.parent)
-            host.complete(layer.kind, layer.digest, Completion(str(tree), time.time(), changed))
+            done = Completion(str(tree), host.clock(layer.kind), changed)
+            host.complete(layer.kind, layer.digest, done)
     except (EnvpackError, OSError):  # of a full disk, above all: it shall not stay full
         trees.remove(draft)
         raise

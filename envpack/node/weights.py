@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +53,7 @@ def complete(host: Host, trusted: Trusted, lack: Lack) -> int:
     digest = lack.manifest.digest
     fetched = _fill(trusted, lack)
     host.put_manifest("model", digest, lack.manifest)
-    host.complete("model", digest, Completion(str(lack.folder), time.time()))
+    host.complete("model", digest, Completion(str(lack.folder), host.clock("model")))
     return fetched
 
 

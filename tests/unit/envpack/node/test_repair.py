@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,6 +191,18 @@ def test_what_is_as_it_was_passes_a_quick_check_again(host: Host, depot: TestDep
     assert again(host, depot, release).fresh == ()
 
     assert differing(host, "env", env, quick=True) == []
+
+
+def test_a_quick_check_believes_no_clock_but_that_of_the_disk(
+    host: Host, depot: TestDepot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 0.0)  # a host that thinks it is 1970
+
+    (release,) = releases(host, depot, 1)
+    assert again(host, depot, release).fresh == ()
+
+    for kind in ("env", "app"):
+        assert differing(host, kind, getattr(host.release(release), kind), quick=True) == []
 
 
 def test_every_release_of_a_moved_root_starts_again(
