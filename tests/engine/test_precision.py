@@ -25,7 +25,7 @@ from tests.engine.faulty_card import FaultyCard
 from tests.engine.full_sizes import BF16, full_parts, peak_gib
 from tests.engine.variants import engine_in_bfloat16, parts_for_a_gpu
 from worker.engine.base import Interrupted, edited
-from worker.engine.diffusers import precision
+from worker.engine.diffusers import host, precision
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.lora import merge_lora
 from worker.engine.diffusers.pipeline import Report, change_part
@@ -256,6 +256,17 @@ def test_its_size_is_told_as_rounded(rounded: DiffusersEngine) -> None:
     report = Report(device="cpu")
     report.note("one", torch.nn.Linear(1024, 1024, bias=False).bfloat16(), 0.0)
     assert report.parts["one"]["mib"] == 2
+
+
+def test_the_host_is_asked_for_what_it_takes_rounded(rounded: DiffusersEngine) -> None:
+    """Else a second try would be refused where there is room for it."""
+    pipeline = rounded._pipeline  # noqa: SLF001
+    parts = host.parts_of(pipeline).values()
+    told = sum(one.nbytes for part in parts for one in (*part.parameters(), *part.buffers()))
+    saved = sum(one.nbytes - bytes_of(one) for one in rounded_weights(transformer_of(rounded)))
+
+    assert saved > 0
+    assert host.gib_of(pipeline, Placement.MODEL_OFFLOAD) * GIB == told - saved
 
 
 @pytest.mark.usefixtures("without_a_gpu")

@@ -91,7 +91,7 @@ def test_rounded_weights_are_copied_both_ways(monkeypatch: pytest.MonkeyPatch) -
     layer = torch.nn.Linear(16, 16, bias=False)
     weight = layer.weight.detach()
     layer.weight = torch.nn.Parameter(TwoTensor(weight, weight), requires_grad=False)
-    held: list[torch.Tensor] = []
+    held: list[torch.nn.Module] = []
     monkeypatch.setattr(placing, "_one_by_one", lambda part, *_how: held.append(part))
     place(offloadable(layer), Placement.MODEL_OFFLOAD, "cpu")
 
@@ -162,6 +162,19 @@ def test_weights_are_locked_for_copying_where_the_host_has_room(
     assert done == held
 
 
+def test_a_host_that_does_not_tell_what_is_a_processs_own_is_asked_for_all_of_it(
+    memory: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Some sandboxes leave the line out."""
+    weights = SimpleNamespace(nbytes=3 * GIB)
+    monkeypatch.setattr(host, "_tensors_of", lambda _pipeline: [weights])
+    memory(available=host.MARGIN + 3.9, own=3.0)
+    assert host.has_room_to_lock(object())
+
+    (tmp_path / "PROCESS").write_text("Name: python\n")
+    assert not host.has_room_to_lock(object())
+
+
 def test_what_is_locked_already_stays(
     monkeypatch: pytest.MonkeyPatch, memory: Callable[..., None]
 ) -> None:
@@ -208,3 +221,35 @@ def test_a_change_of_placement_takes_what_is_not_there_yet(
     assert host.gib_more(object(), resident, offload) == 8.0
     assert host.gib_more(object(), resident, groups) == 12.0
     assert host.gib_more(object(), offload, groups) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("more", "available", "lacking"),
+    [
+        (30.0, host.MARGIN + 30.0, 0.0),
+        (30.0, host.MARGIN + 29.0, 1.0),  # for the pictures of other jobs
+        (0.5, 1.0, 0.0),  # a small model need not leave more than it takes
+        (0.5, 0.75, 0.25),
+        (0.0, 0.0, 0.0),
+    ],
+)
+def test_weights_leave_room_for_everything_else(
+    memory: Callable[..., None], more: float, available: float, lacking: float
+) -> None:
+    memory(available=available, own=0.0)
+
+    assert host.gib_lacking(more) == lacking
+
+
+@pytest.mark.parametrize("available", [23.0, 25.0])
+def test_an_edit_has_locked_what_a_start_would_have(
+    memory: Callable[..., None], monkeypatch: pytest.MonkeyPatch, available: float
+) -> None:
+    """For the next smaller placement; and they stay locked afterwards."""
+    weights = [SimpleNamespace(nbytes=size * GIB, is_pinned=lambda: False) for size in (30, 50)]
+    monkeypatch.setattr(host, "_tensors_of", lambda _pipeline: weights)
+    memory(available=available, own=80.0)
+    more = host.gib_more(object(), Placement.MODEL_OFFLOAD, Placement.GROUP_OFFLOAD)
+
+    assert more == 16.0
+    assert host.has_room_to_lock(object()) == (host.gib_lacking(more) == 0.0)

@@ -266,17 +266,16 @@ class DiffusersEngine:
         if self._smaller is None:
             return None
         more = host.gib_more(self._pipeline, self.placement, self._smaller)
-        left, facts = host.gib_available(), {"why": str(failure)}
-        fits = more <= left
-        if fits:
-            facts["retried_as"] = self._smaller.value
-        else:
+        lacking, facts = host.gib_lacking(more), {"why": str(failure)}
+        if lacking:
             facts["not_retried"] = (
-                f"{self._smaller.value} needs {more:.1f} GiB more of the host's memory,"
-                f" {left:.1f} are available"
+                f"{self._smaller.value} takes {more:.1f} GiB more of the host's memory, which has"
+                f" {lacking:.1f} too little for that"
             )
+        else:
+            facts["retried_as"] = self._smaller.value
         log.warning("out_of_memory", extra=facts)
-        return self._smaller if fits else None
+        return None if lacking else self._smaller
 
     @contextmanager
     def _placed(self, placement: Placement, call: Call) -> Iterator[None]:

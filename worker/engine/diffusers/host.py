@@ -12,11 +12,13 @@ from safetensors import SafetensorError, safe_open
 
 from jobs.errors import BadSettings
 from worker.engine.diffusers.placement import GIB, Placement
+from worker.engine.diffusers.precision import bytes_of
 
 MEMORY: Final = Path("/proc/meminfo")
 SHARE: Final = Path("/sys/fs/cgroup/memory.max")
 PROCESS: Final = Path("/proc/self/status")
-#: Left for everything else beside weights that cannot be taken back, in GiB.
+#: Left for everything else beside weights that cannot be taken back, in GiB; as much as they take
+#: is enough.
 MARGIN: Final = 8.0
 BF16: Final = 2  #: bytes
 
@@ -34,7 +36,7 @@ def gib_available() -> float:
 
 def gib_of(pipeline: Any, placement: Placement) -> float:  # noqa: ANN401 - untyped library
     """That a pipeline's weights take."""
-    return _gib([tensor.nbytes for tensor in _tensors_of(pipeline)], placement)
+    return _gib([bytes_of(tensor) for tensor in _tensors_of(pipeline)], placement)
 
 
 def check_room(folder: Path, parts: Iterable[str], placement: Placement) -> None:
@@ -84,7 +86,7 @@ def has_room_to_lock(pipeline: Any) -> bool:  # noqa: ANN401
     locked, once = (
         gib_of(pipeline, one) for one in (Placement.GROUP_OFFLOAD, Placement.MODEL_OFFLOAD)
     )
-    own = _numbers(PROCESS)["RssAnon:"] * 1024 / GIB
+    own = _numbers(PROCESS).get("RssAnon:", 0) * 1024 / GIB  # some sandboxes do not tell it
     return gib_available() >= locked - min(own, once) + MARGIN
 
 
@@ -92,8 +94,17 @@ def gib_more(pipeline: Any, now: Placement, then: Placement) -> float:  # noqa: 
     """That a change of placement takes.  What is locked for one offload is so for the other."""
     if now is Placement.RESIDENT:
         return gib_of(pipeline, then)
-    sizes = [tensor.nbytes for tensor in _tensors_of(pipeline) if not tensor.is_pinned()]
+    sizes = [bytes_of(tensor) for tensor in _tensors_of(pipeline) if not tensor.is_pinned()]
     return _gib(sizes, then) - _gib(sizes, now)
+
+
+def gib_lacking(more: float) -> float:
+    """Of what weights would take in addition, and what is to be left beside them; 0: there is room.
+
+    By the rule that weights are locked by at a start, so that an edit that has them locked for the
+    next smaller placement finds no other host than the start would have.
+    """
+    return max(more + min(MARGIN, more) - gib_available(), 0.0)
 
 
 def parts_of(pipeline: Any) -> dict[str, torch.nn.Module]:  # noqa: ANN401
