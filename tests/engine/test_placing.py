@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -101,7 +102,42 @@ def test_a_minute_of_locking_gives_signs_of_life(card: SimpleNamespace) -> None:
 
     placing.place(pipeline, Placement.GROUP_OFFLOAD, "cuda", tell=lambda: card.done.append("alive"))
 
-    assert card.done == [*["alive"] * 2, *["lock", "alive"] * 2, "offload", "alive"]
+    moved = ["alive"] * 3  # from the card: hooks, its one layer, and the rest
+    assert card.done == [*moved, *["lock", "alive"] * 2, "offload", "alive"]
+
+
+def test_a_pass_that_broke_off_is_done_with_copying_before_weights_are_moved() -> None:
+    """On a card the next block's come by a stream of their own: moved before, they could be any."""
+    done: list[str] = []
+    layer: Any = torch.nn.Linear(2, 2)
+    pipeline = of_parts(text_encoder=layer)
+    pipeline.to = lambda _device: done.append("moved")
+    placing.place(pipeline, Placement.GROUP_OFFLOAD, "cpu")
+    hook = layer._diffusers_hook.get_hook("group_offloading")  # noqa: SLF001 - the library's
+    hook.config.stream = SimpleNamespace(synchronize=lambda: done.append("arrived"))
+    done.clear()
+    placing.place(pipeline, Placement.RESIDENT, "cpu")
+
+    assert done == ["arrived", "moved"]
+
+
+@pytest.mark.usefixtures("card")  # the library moves as well where it begins to offload
+@pytest.mark.parametrize("placement", Placement)
+def test_each_layer_that_is_moved_is_a_sign_of_life(
+    monkeypatch: pytest.MonkeyPatch, placement: Placement
+) -> None:
+    """As one call, the move of 53 GiB is silent for half a minute or more."""
+    done: list[str] = []
+    layers = [torch.nn.Linear(2, 2) for _ in range(3)]
+    for layer in layers:
+        monkeypatch.setattr(layer, "to", lambda *_where, **_how: done.append("moved"))
+    pipeline = of_parts(transformer=torch.nn.Sequential(*layers))
+    pipeline.enable_model_cpu_offload = lambda **_choices: None
+    pipeline.maybe_free_model_hooks = lambda: None
+    placing.place(pipeline, placement, "cpu", tell=lambda: done.append("alive"))
+
+    assert "moved" in done
+    assert not {("moved", "moved")} & set(itertools.pairwise(done))
 
 
 def test_what_is_locked_and_unused_goes_back_to_the_host(monkeypatch: pytest.MonkeyPatch) -> None:

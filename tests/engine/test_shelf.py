@@ -92,7 +92,7 @@ def test_rounded_weights_are_copied_both_ways(monkeypatch: pytest.MonkeyPatch) -
     weight = layer.weight.detach()
     layer.weight = torch.nn.Parameter(TwoTensor(weight, weight), requires_grad=False)
     held: list[torch.nn.Module] = []
-    monkeypatch.setattr(placing, "_one_by_one", lambda part, *_how: held.append(part))
+    monkeypatch.setattr(placing, "_one_by_one", lambda parts, *_how: held.extend(parts))
     place(offloadable(layer), Placement.MODEL_OFFLOAD, "cpu")
 
     assert "to" not in layer.__dict__
@@ -160,6 +160,28 @@ def test_weights_are_locked_for_copying_where_the_host_has_room(
     place(pipeline, Placement.MODEL_OFFLOAD, "cuda", for_one_edit=for_one_edit)
 
     assert done == held
+
+
+def test_a_driver_that_locks_no_more_leaves_weights_in_memory_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, memory: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It makes edits slower; a start that is refused makes none."""
+
+    def refused(_tensor: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("CUDA error: out of memory\nCompile with TORCH_USE_CUDA_DSA")
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", refused)
+    memory(available=100.0, own=0.0)
+    layer = torch.nn.Linear(2, 2)
+    before = addresses(layer)
+    place(offloadable(layer), Placement.MODEL_OFFLOAD, "cuda")
+
+    assert not set(addresses(layer)) & set(before)
+    (line,) = caplog.records
+    assert (line.message, line.__dict__["why"]) == (
+        "weights_not_locked",
+        "CUDA error: out of memory",
+    )
 
 
 def test_a_host_that_does_not_tell_what_is_a_processs_own_is_asked_for_all_of_it(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gc
 import itertools
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import torch
@@ -19,6 +20,8 @@ from worker.engine.diffusers import host
 from worker.engine.diffusers.placement import GIB, MIB, Placement, Room
 from worker.engine.diffusers.precision import has_rounded
 from worker.engine.diffusers.shelf import shelve, take_down
+
+log = logging.getLogger(__name__)
 
 #: The layers of a transformer that repeat: one of them at a time is on the card.
 BLOCKS: Final = "transformer"
@@ -78,17 +81,15 @@ def place(
     tell()
     match placement:
         case Placement.RESIDENT:
-            pipeline.to(device)
+            _move(pipeline, device, tell)
         case Placement.MODEL_OFFLOAD:
-            pipeline.to("cpu")
-            tell()
+            _move(pipeline, "cpu", tell)
             if not for_one_edit:
                 _settle(pipeline, device, tell)
             pipeline.enable_model_cpu_offload(device=device)
             shelve(pipeline, host.parts_of(pipeline).values())
         case Placement.GROUP_OFFLOAD:
-            pipeline.to("cpu")
-            tell()
+            _move(pipeline, "cpu", tell)
             _offload_groups(pipeline, torch.device(device), tell)
     tell()
 
@@ -97,6 +98,7 @@ def _unhook(pipeline: Any) -> None:  # noqa: ANN401
     take_down(pipeline)
     pipeline.remove_all_hooks()  # accelerate's, of model-offload
     for part in host.parts_of(pipeline).values():
+        _await_copies(part)
         registry = HookRegistry.check_if_exists_or_initialize(part)
         for hook in (
             library._GROUP_OFFLOADING,  # noqa: SLF001 - the library has no public way back
@@ -106,13 +108,31 @@ def _unhook(pipeline: Any) -> None:  # noqa: ANN401
             registry.remove_hook(hook, recurse=True)
 
 
+def _await_copies(part: torch.nn.Module) -> None:
+    """A pass that broke off has left its next block on the way to the card, beside all else."""
+    hook = library._get_top_level_group_offload_hook(part)  # noqa: SLF001 - as above
+    if hook is not None and hook.config.stream is not None:
+        hook.config.stream.synchronize()
+
+
+def _move(pipeline: Any, device: str, tell: Callable[[], None]) -> None:  # noqa: ANN401
+    """Layer by layer: at once it took half a minute on an H200's host, without a sign of life."""
+    for part in host.parts_of(pipeline).values():
+        for layer in part.modules():
+            if next(layer.children(), None) is None:
+                layer.to(device)
+                tell()
+    pipeline.to(device)  # what lies in no such layer
+    tell()
+
+
 def _offload_groups(pipeline: Any, device: torch.device, tell: Callable[[], None]) -> None:  # noqa: ANN401
     """The transformer block by block, the rest layer by layer; copies overlap with work."""
     for name, part in host.parts_of(pipeline).items():
         by_block = name == BLOCKS
         streamed = device.type == "cuda" and name != UNSTREAMED
         if streamed:
-            _one_by_one(part, torch.Tensor.pin_memory, tell)
+            _one_by_one([part], torch.Tensor.pin_memory, tell)
         apply_group_offloading(
             part,
             onload_device=device,
@@ -130,10 +150,15 @@ def _settle(pipeline: Any, device: str, tell: Callable[[], None]) -> None:  # no
     Of those the system may drop pages, and read them anew for each picture.  Locked where the host
     has room, from which a card copies without a detour.
     """
-    locks = torch.device(device).type == "cuda" and host.has_room_to_lock(pipeline)
-    for part in host.parts_of(pipeline).values():
-        if not has_rounded(part):
-            _one_by_one(part, torch.Tensor.pin_memory if locks else _unless_locked, tell)
+    parts = [part for part in host.parts_of(pipeline).values() if not has_rounded(part)]
+    if torch.device(device).type == "cuda" and host.has_room_to_lock(pipeline):
+        try:
+            _one_by_one(parts, torch.Tensor.pin_memory, tell)
+        except RuntimeError as error:  # a driver's limit, or a virtual machine's
+            log.warning("weights_not_locked", extra={"why": str(error).partition("\n")[0]})
+        else:
+            return
+    _one_by_one(parts, _unless_locked, tell)
 
 
 def _unless_locked(tensor: torch.Tensor) -> torch.Tensor:
@@ -141,12 +166,15 @@ def _unless_locked(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _one_by_one(
-    part: torch.nn.Module, hold: Callable[[torch.Tensor], torch.Tensor], tell: Callable[[], None]
+    parts: Iterable[torch.nn.Module],
+    hold: Callable[[torch.Tensor], torch.Tensor],
+    tell: Callable[[], None],
 ) -> None:
     """Each weight is let go of before the next one is held; what is locked already stays.
 
     The library would lock all of a part first, and of a transformer hold 38 GiB twice.
     """
-    for tensor in itertools.chain(part.parameters(), part.buffers()):
-        tensor.data = hold(tensor.data)
-        tell()
+    for part in parts:
+        for tensor in itertools.chain(part.parameters(), part.buffers()):
+            tensor.data = hold(tensor.data)
+            tell()
