@@ -14,7 +14,8 @@ from envpack.node.host import writing
 
 _BLOCK = 1 << 20  # bytes
 _TRIES = 4
-_ADVICE = "run it again; if that does not help, ship the release to this depot again"
+#: Neither packing nor shipping writes again what is there by its name.
+_ADVICE = "run it again; if that does not help, remove it from the depot, then pack or ship again"
 _PAUSE = 1.0  # seconds before the second try; doubled for each further one
 
 
