@@ -17,6 +17,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from jobs.model import Priority
 from worker.attempt.runner import Verdict
 from worker.held import Held
 from worker.pages import Page
@@ -52,9 +53,12 @@ class Tally:
         self._waits = Histogram(
             "packshot_queue_wait_seconds",
             "From submit to the first attempt, by the ledger's clock.",
+            ["priority"],
             buckets=WAITS,
             registry=self.registry,
         )
+        for priority in Priority:
+            self._waits.labels(priority.name.lower())
 
     def watch(self, is_busy: Callable[[], bool]) -> None:
         """From now on there is a card."""
@@ -69,7 +73,8 @@ class Tally:
                 self._stages.labels(stage).inc(seconds)
         job = held.job
         if held.lease.attempt == 1 and job.started_at is not None:
-            self._waits.observe((job.started_at - job.created_at).total_seconds())
+            waited = (job.started_at - job.created_at).total_seconds()
+            self._waits.labels(job.priority.name.lower()).observe(waited)
         with self._news:
             self._count += 1
 

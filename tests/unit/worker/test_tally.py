@@ -64,9 +64,9 @@ def test_a_wait_is_counted_once_a_job_and_by_the_ledgers_clock() -> None:
     assert again is not None
 
     bench.run(again)
-    waits = [samples(tally)["packshot_queue_wait_seconds_count"]]
+    waits = [samples(tally)["packshot_queue_wait_seconds_count{priority=normal}"]]
     bench.run(bench.lease(new("make it blue")))
-    waits.append(samples(tally)["packshot_queue_wait_seconds_count"])
+    waits.append(samples(tally)["packshot_queue_wait_seconds_count{priority=normal}"])
 
     assert waits == [0, 1]
 
