@@ -58,7 +58,8 @@ class LedgerLosses:
                 jobs = self.ledger.lose_worker(worker_id, why=why)
             except Unavailable as error:
                 if time.monotonic() > deadline:
-                    log.warning("loss_untold", extra={"reason": str(error)})
+                    facts = {"worker_id": str(worker_id), "reason": str(error)}
+                    log.warning("loss_untold", extra=facts)
                     return
                 pause.wait(PAUSE)
             else:
