@@ -11,7 +11,8 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Callable, NamedTuple
 
 from envpack.node.errors import EnvpackError, NotThere
@@ -51,7 +52,8 @@ def main(program: str, about: str, commands: Mapping[str, Command], argv: Sequen
     arguments = _parser(program, about, commands).parse_args(argv)
     command: Command = arguments.command
     try:
-        answer = command.run(arguments)
+        with _usual_modes():
+            answer = command.run(arguments)
         _say(answer.value if arguments.json else answer.text, as_json=arguments.json)
     except EnvpackError as fault:
         return _failed(program, str(fault), fault.exit_code, arguments.json)
@@ -66,6 +68,18 @@ def main(program: str, about: str, commands: Mapping[str, Command], argv: Sequen
     except KeyboardInterrupt:
         return _failed(program, "interrupted; run it again to go on", _INTERRUPTED, arguments.json)
     return answer.exit_code
+
+
+@contextmanager
+def _usual_modes() -> Iterator[None]:
+    """A depot and a root are for others to read, whatever the caller's umask; keys are not, and say
+    so themselves.
+    """
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _parser(program: str, about: str, commands: Mapping[str, Command]) -> argparse.ArgumentParser:

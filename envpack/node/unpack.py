@@ -56,7 +56,7 @@ def unpack(host: Host, trusted: Trusted, digest: str, wishes: Wishes = USUAL) ->
     start = time.monotonic()
     release, content, signature = trusted.release(digest)
     # One at a time from here on: what another run completes meanwhile is never planned for.
-    with host.locked(), _usual_modes():
+    with host.locked():
         leftovers.remove(host)
         check_counter(host, release, allow_older=wishes.allow_older)
         began = {kind: host.clock(kind) for kind in LAYERS} if wishes.again else {}
@@ -140,13 +140,3 @@ def _synced(tree: Path) -> Iterator[None]:
         yield
     if process.returncode:  # coreutils before 8.24 cannot sync one file system
         os.sync()
-
-
-@contextmanager
-def _usual_modes() -> Iterator[None]:
-    """Files get the modes that are asked for, whatever the caller's umask."""
-    before = os.umask(0o022)
-    try:
-        yield
-    finally:
-        os.umask(before)

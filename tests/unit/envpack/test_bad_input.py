@@ -291,6 +291,22 @@ def test_a_link_out_of_a_model_is_followed_only_where_somebody_says_so(
     assert stored == {b"weights", b"blob"}
 
 
+def test_a_depot_is_for_others_to_read_whoever_fills_and_ships_it(run: Run, weights: Path) -> None:
+    depot, away = weights.with_name("depot"), weights.with_name("away")
+    secret = weights.with_name("release.key")
+    before = os.umask(0o077)
+    try:
+        assert added(run, weights)[0] == run("ship", depot, away)[0] == 0
+        assert run("keygen", secret)[0] == 0
+    finally:
+        os.umask(before)
+
+    for place in (depot, away):
+        modes = {path.stat().st_mode & 0o777 for path in (place, *place.rglob("*"))}
+        assert modes == {0o755, 0o644}
+    assert secret.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize("target", ["nowhere", "vae", "odd"])
 def test_a_link_that_brings_no_file_is_not_left_out_silently(
     run: Run, weights: Path, target: str
