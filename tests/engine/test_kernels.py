@@ -16,6 +16,7 @@ import pytest
 import torch
 from diffusers.models.attention import FeedForward
 
+from jobs.errors import BadSettings
 from worker.engine.diffusers.exact import Stream
 
 pytestmark = [
@@ -157,6 +158,20 @@ def test_the_product_with_its_activation_takes_the_layers_place() -> None:
     assert type(layer.net[0]) is GeluProduct
     assert set(layer.state_dict()) == names
     assert torch.allclose(layer(tokens), before, atol=2e-3)
+
+
+def test_a_product_of_another_activation_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is torch's own, by a name that it may change."""
+    from worker.engine.diffusers.kernels import use_gelu_products  # noqa: PLC0415
+
+    def relu(bias: torch.Tensor, *factors: torch.Tensor, use_gelu: bool) -> torch.Tensor:
+        assert use_gelu
+        return torch.addmm(bias, *factors).relu()
+
+    monkeypatch.setattr(torch, "_addmm_activation", relu)
+    layer = feed_forward("gelu-approximate").bfloat16()
+    with pytest.raises(BadSettings, match="not the one that this engine compiles"):
+        use_gelu_products(layer)
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,8 @@ def test_a_host_without_room_for_the_weights_is_not_asked_for_it(  # noqa: PLR09
     """The kernel would kill the process, and with it all jobs in hand."""
     needed = host.gib_of(own_pipeline, smaller)
     memory = tmp_path / "meminfo"
-    memory.write_text(f"MemAvailable: {int(1.9 * needed * 1024 * 1024)} kB\n")  # and the jobs'?
+    too_little = 1.9 * needed  # nothing would be left for the jobs beside it
+    memory.write_text(f"MemAvailable: {int(too_little * 1024 * 1024)} kB\n")
     monkeypatch.setattr(host, "MEMORY", memory)
 
     faulty = FaultyCard(own_pipeline, fails_at=(1,))

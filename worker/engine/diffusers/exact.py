@@ -163,8 +163,8 @@ def _compare(transformer: Any, attention: Any, processor: RealRotary) -> None:  
         distance = (one - other).abs().max() / one.abs().max().clamp_min(1e-6)
         if not distance <= ROUNDING[layer.dtype]:
             raise BadSettings(
-                "the library's attention is not the one that this engine compiles: serve a"
-                " profile that is not compiled"
+                "the library's attention is not the one that this engine compiles: set"
+                " PACKSHOT_COMPILED=false"
             )
 
 

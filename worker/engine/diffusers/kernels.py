@@ -16,12 +16,16 @@ import triton
 import triton.language as tl
 from diffusers.models.activations import GELU
 
+from jobs.errors import BadSettings
 from worker.engine.diffusers.exact import RealRotary, Stream
 from worker.engine.diffusers.precision import has_rounded
 
 Tensor = torch.Tensor
 
 _WARPS: Final = 8
+#: Of a product of bfloat16, whose own sums are rounded once less, by the largest value.
+ROUNDING: Final = 2e-2
+_PROBE: Final = 16  #: tokens
 
 
 class KernelRotary(RealRotary):
@@ -114,11 +118,34 @@ class GeluProduct(torch.nn.Module):
 
 
 def use_gelu_products(transformer: torch.nn.Module) -> None:
-    """In every feed-forward of tanh's GELU whose weights are as they were loaded."""
-    for part in list(transformer.modules()):
-        for name, layer in part.named_children():
-            if isinstance(layer, GELU) and _fits(layer):
-                setattr(part, name, GeluProduct(layer.proj))
+    """In every feed-forward of tanh's GELU whose weights are as they were loaded.
+
+    Raises ``BadSettings`` when torch's product computes something else on a probe.
+    """
+    places = [
+        (part, name, layer)
+        for part in transformer.modules()
+        for name, layer in part.named_children()
+        if isinstance(layer, GELU) and _fits(layer)
+    ]
+    for _part, _name, layer in places[:1]:
+        _compare(layer, GeluProduct(layer.proj))
+    for part, name, layer in places:
+        setattr(part, name, GeluProduct(layer.proj))
+
+
+@torch.no_grad()
+def _compare(layer: Any, product: GeluProduct) -> None:  # noqa: ANN401 - untyped library
+    weight = layer.proj.weight
+    numbers = torch.Generator().manual_seed(0)
+    probe = torch.randn(1, _PROBE, weight.shape[1], generator=numbers)
+    probe = probe.to(weight.device, weight.dtype)
+    theirs, ours = layer(probe), product(probe)
+    if not (theirs - ours).abs().max() <= ROUNDING * theirs.abs().max():
+        raise BadSettings(
+            "torch's product with its activation is not the one that this engine compiles: set"
+            " PACKSHOT_COMPILED=false"
+        )
 
 
 def _fits(layer: Any) -> bool:  # noqa: ANN401 - untyped library
