@@ -11,7 +11,7 @@ from typing import Any
 
 from envpack.node import activate, canary, check, commands, fetch, plan, unpack, weights
 from envpack.node import prune as pruning
-from envpack.node.commands import Answer, Command
+from envpack.node.commands import Answer, Command, named_path
 from envpack.node.depot import depot
 from envpack.node.errors import Unsuitable
 from envpack.node.host import Host
@@ -254,7 +254,9 @@ def _of_unpack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--activate", action="store_true", help="make it current then, as `activate` does"
     )
-    parser.add_argument("--model-to", type=Path, metavar="FOLDER", help="another place for weights")
+    parser.add_argument(
+        "--model-to", type=named_path, metavar="FOLDER", help="another place for weights"
+    )
     _at_root(parser)
     _at_depot(parser)
 
@@ -309,13 +311,13 @@ def _of_model_pull(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("layer", nargs="?", help="digest of a model layer")
     which.add_argument("--release", help="digest of a release: its model")
-    parser.add_argument("--to", type=Path, metavar="FOLDER", help="else below the root")
+    parser.add_argument("--to", type=named_path, metavar="FOLDER", help="else below the root")
     _at_root(parser)
     _at_depot(parser)
 
 
 def _of_model_verify(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=named_path)
 
 
 COMMANDS = {

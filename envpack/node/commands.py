@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 from envpack.node.errors import EnvpackError, NotThere
@@ -68,6 +69,15 @@ def main(program: str, about: str, commands: Mapping[str, Command], argv: Sequen
     except KeyboardInterrupt:
         return _failed(program, "interrupted; run it again to go on", _INTERRUPTED, arguments.json)
     return answer.exit_code
+
+
+def named_path(text: str) -> Path:
+    """Of an option.  Empty, as of a variable that a pipeline has not set, it would be the folder
+    that one stands in.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("is empty: name a file or a folder")
+    return Path(text)
 
 
 @contextmanager

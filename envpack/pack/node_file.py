@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import envpack
-from envpack.node.commands import Answer, Command
+from envpack.node.commands import Answer, Command, named_path
 from envpack.node.errors import Unsuitable
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the oldest that a zip can say
@@ -64,7 +64,7 @@ def _write(arguments: argparse.Namespace) -> Answer:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("out", type=Path, help="packshot-node.pyz, for example")
+    parser.add_argument("out", type=named_path, help="packshot-node.pyz, for example")
 
 
 COMMANDS: Final = {

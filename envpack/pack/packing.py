@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
-from envpack.node.commands import Answer, Command
+from envpack.node.commands import Answer, Command, named_path
 from envpack.node.model import FORMATS, LAYERS, checked_digest
 from envpack.pack.archive import Form
 from envpack.pack.delta import make_delta
@@ -28,8 +28,10 @@ _KIB: Final = 1024
 
 
 def _add_keygen(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("secret", type=Path, help="file of the secret key; keep it to yourself")
-    parser.add_argument("--public", type=Path, help="default: the secret's name, with .pub")
+    parser.add_argument(
+        "secret", type=named_path, help="file of the secret key; keep it to yourself"
+    )
+    parser.add_argument("--public", type=named_path, help="default: the secret's name, with .pub")
 
 
 def _keygen(arguments: argparse.Namespace) -> Answer:
@@ -40,7 +42,7 @@ def _keygen(arguments: argparse.Namespace) -> Answer:
 
 
 def _add_pack(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prefix", type=Path, help="folder of the conda environment")
+    parser.add_argument("prefix", type=named_path, help="folder of the conda environment")
     _add_depot(parser)
     _add_form(parser)
     parser.add_argument("--keep", action="append", default=[], metavar="RULE", help="leave in")
@@ -69,15 +71,17 @@ def _pack(arguments: argparse.Namespace) -> Answer:
 def _add_app(parser: argparse.ArgumentParser) -> None:
     _add_depot(parser)
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--project", type=Path, default=Path(), help="checkout; its HEAD is packed")
-    source.add_argument("--wheel", type=Path, help="a wheel that was built already")
+    source.add_argument(
+        "--project", type=named_path, default=Path(), help="checkout; its HEAD is packed"
+    )
+    source.add_argument("--wheel", type=named_path, help="a wheel that was built already")
     parser.add_argument(
         "--python",
-        type=Path,
+        type=named_path,
         default=Path(sys.executable),
         help="of the environment that it will run in; default: this one",
     )
-    parser.add_argument("--settings", type=Path, help="becomes settings.env of the layer")
+    parser.add_argument("--settings", type=named_path, help="becomes settings.env of the layer")
     _add_key(parser)
 
 
@@ -92,7 +96,7 @@ def _app(arguments: argparse.Namespace) -> Answer:
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, help="holds the model's files")
+    parser.add_argument("folder", type=named_path, help="holds the model's files")
     parser.add_argument(
         "--follow-links",
         action="store_true",
@@ -115,7 +119,7 @@ def _add_release(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{layer}", required=True, metavar="DIGEST", help=f"{layer} layer")
     commit = parser.add_mutually_exclusive_group()
     commit.add_argument("--commit", help="of the project; default: its HEAD")
-    commit.add_argument("--project", type=Path, default=Path(), help="checkout")
+    commit.add_argument("--project", type=named_path, default=Path(), help="checkout")
     parser.add_argument(
         "--without",
         action="append",
@@ -125,7 +129,7 @@ def _add_release(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--counter", type=int, help="default: the depot's highest and one")
     parser.add_argument("--date", type=date.fromisoformat, help="default: today, in UTC")
-    parser.add_argument("--key", type=Path, required=True, help="secret key")
+    parser.add_argument("--key", type=named_path, required=True, help="secret key")
 
 
 def _release(arguments: argparse.Namespace) -> Answer:
@@ -149,7 +153,7 @@ def _release(arguments: argparse.Namespace) -> Answer:
 def _add_sign(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("layers", nargs="+", metavar="DIGEST", help="layers of the depot")
     _add_depot(parser)
-    parser.add_argument("--key", type=Path, required=True, help="secret key")
+    parser.add_argument("--key", type=named_path, required=True, help="secret key")
 
 
 def _sign(arguments: argparse.Namespace) -> Answer:
@@ -241,7 +245,9 @@ def _allowed(text: str) -> Allowed:
 
 
 def _add_depot(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--depot", type=Path, required=True, help="folder; made if it is not there")
+    parser.add_argument(
+        "--depot", type=named_path, required=True, help="folder; made if it is not there"
+    )
 
 
 def _add_form(parser: argparse.ArgumentParser) -> None:
@@ -250,7 +256,9 @@ def _add_form(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_key(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--key", type=Path, help="secret key: sign the layer's document at once")
+    parser.add_argument(
+        "--key", type=named_path, help="secret key: sign the layer's document at once"
+    )
 
 
 def _megabytes(size: int) -> str:

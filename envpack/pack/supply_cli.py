@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from envpack.node.commands import Answer, Command
+from envpack.node.commands import Answer, Command, named_path
 from envpack.node.ed25519 import is_valid
 from envpack.node.errors import InvalidManifest, NotThere, NotTrusted
 from envpack.node.model import checked_digest, parsed, spelt
@@ -33,11 +33,13 @@ _MB: Final = 1_000_000
 
 def _add_build(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--prefix", type=Path, help="folder to build, as the lock says")
+    what.add_argument("--prefix", type=named_path, help="folder to build, as the lock says")
     what.add_argument("--lock", action="store_true", help="solve the spec anew, write its lock")
-    parser.add_argument("--spec", type=Path, default=spec.WORKER, help="default: the worker's")
+    parser.add_argument(
+        "--spec", type=named_path, default=spec.WORKER, help="default: the worker's"
+    )
     parser.add_argument("--variant", default="gpu", help="of the spec; default: gpu")
-    parser.add_argument("--lock-file", type=Path, help="default: beside the spec")
+    parser.add_argument("--lock-file", type=named_path, help="default: beside the spec")
     parser.add_argument(
         "--builder", choices=list(BUILDERS), help="default: the first that is there"
     )
@@ -45,7 +47,10 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
         "--channel", action="append", metavar="URL", help="instead of the spec's; for --lock"
     )
     parser.add_argument(
-        "--wheelhouse", type=Path, metavar="FOLDER", help="wheels come from here, and only here"
+        "--wheelhouse",
+        type=named_path,
+        metavar="FOLDER",
+        help="wheels come from here, and only here",
     )
 
 
@@ -76,19 +81,19 @@ def _built(what: Lock, where: str, builder: str) -> Answer:
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
     """``--layer`` may be left out where it only says under which name the report is kept."""
-    parser.add_argument("prefix", type=Path, help="folder of the conda environment")
+    parser.add_argument("prefix", type=named_path, help="folder of the conda environment")
     parser.add_argument("--layer", metavar="DIGEST", help="that it was packed as; with --depot")
     _add_keep(parser)
 
 
 def _add_report_of_layer(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prefix", type=Path, help="folder of the conda environment")
+    parser.add_argument("prefix", type=named_path, help="folder of the conda environment")
     parser.add_argument("--layer", required=True, metavar="DIGEST", help="that it was packed as")
     _add_keep(parser)
 
 
 def _add_keep(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--depot", type=Path, help="keep it in reports/DIGEST of this depot")
+    parser.add_argument("--depot", type=named_path, help="keep it in reports/DIGEST of this depot")
 
 
 def _check_layer(arguments: argparse.Namespace) -> None:
@@ -130,12 +135,12 @@ def _sbom(arguments: argparse.Namespace) -> Answer:
 
 def _add_provenance(parser: argparse.ArgumentParser) -> None:
     _add_report_of_layer(parser)
-    parser.add_argument("--key", type=Path, required=True, help="secret key")
+    parser.add_argument("--key", type=named_path, required=True, help="secret key")
     parser.add_argument("--builder-id", required=True, metavar="URI", help="who builds")
     parser.add_argument("--invocation", default="", metavar="URI", help="this run of it")
     commit = parser.add_mutually_exclusive_group()
     commit.add_argument("--commit", help="of the spec; default: the project's HEAD")
-    commit.add_argument("--project", type=Path, default=Path(), help="checkout")
+    commit.add_argument("--project", type=named_path, default=Path(), help="checkout")
 
 
 def _provenance(arguments: argparse.Namespace) -> Answer:
@@ -162,7 +167,7 @@ def _provenance(arguments: argparse.Namespace) -> Answer:
 
 def _add_origin(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("layer", metavar="DIGEST", help="layer of the depot")
-    parser.add_argument("--depot", type=Path, required=True, help="folder")
+    parser.add_argument("--depot", type=named_path, required=True, help="folder")
     parser.add_argument("--key", action="append", required=True, help="public key or its file")
 
 
@@ -222,7 +227,7 @@ def _scan(arguments: argparse.Namespace) -> Answer:
 
 
 def _add_ship(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("depot", type=Path, help="folder that is shipped")
+    parser.add_argument("depot", type=named_path, help="folder that is shipped")
     parser.add_argument("to", metavar="TO", help="HOST:/FOLDER, s3://BUCKET/PREFIX or a folder")
     parser.add_argument("--release", metavar="DIGEST", help="only what this one needs")
 

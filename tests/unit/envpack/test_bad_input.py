@@ -253,6 +253,20 @@ def test_what_is_no_checkout_is_named_with_the_option_that_names_one(
     one_line(run(*words), 70, str(tmp_path), "--project")
 
 
+@pytest.mark.parametrize("words", [["model", "add", "w", "--depot", ""], ["ship", "", "there"]])
+def test_a_variable_that_was_not_set_is_not_the_folder_that_one_stands_in(
+    run: Run, here: Path, words: Sequence[str]
+) -> None:
+    (here / "w").mkdir()
+    (here / "w/weights.bin").touch()
+    before = sorted(here.rglob("*"))
+
+    with pytest.raises(SystemExit):
+        run(*words)
+
+    assert sorted(here.rglob("*")) == before
+
+
 def test_no_negative_count_is_taken_for_none(run: Run, tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         run("prune", "--root", tmp_path, "--keep=-1")
