@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     database_url: SecretStr = Field(description="postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
     redis_url: SecretStr = Field(description="redis://:PASSWORD@HOST:PORT/0")
     s3_url: SecretStr = Field(description="http://ACCESS:SECRET@HOST:PORT/BUCKET")
+    log_json: bool = Field(default=False, description="of servers: one JSON object a line")
 
     @classmethod
     def load(cls, env_file: Path | None = None) -> Self:

@@ -63,7 +63,6 @@ class WorkerSettings(Settings):
     health_port: int = Field(
         default=0, ge=0, le=65_535, description="/livez and /readyz on loopback; 0: nowhere"
     )
-    log_json: bool = False
     fake_step_seconds: float = Field(default=0.0, ge=0)
     fake_steps: int = Field(default=4, ge=1)
     fake_faults: bool = Field(

@@ -49,7 +49,7 @@ def serve(host: str, port: int, *, log_json: bool) -> None:
     from producer.bootstrap import connect  # noqa: PLC0415
 
     settings = ProducerSettings.load()
-    logs.set_up(as_json=log_json)
+    logs.set_up(as_json=log_json or settings.log_json)
     with closing(connect_services(settings)) as services:
         services.check()
     with listener(host, port, options="--host, --port") as ours, connect(settings) as client:

@@ -60,7 +60,7 @@ def flower(address: str, port: int, *, log_json: bool) -> None:
             "PACKSHOT_FLOWER_AUTH is not set (USER:PASSWORD): without a password nobody but this"
             f" machine may look, and --address {address} lets others in"
         )
-    logs.set_up(as_json=log_json)
+    logs.set_up(as_json=log_json or settings.log_json)
     with closing(connect(settings)) as services:
         unserved = queue_name(settings.model, UNSERVED_GROUP)
         services.dispatcher.length(unserved)  # a Redis that is away is told now, in one line

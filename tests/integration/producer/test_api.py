@@ -98,7 +98,7 @@ def event(lines: IO[str], name: str) -> Any:  # noqa: ANN401 - a line of the log
 
 @contextmanager
 def serving(environment: Mapping[str, str]) -> Iterator[Served]:
-    process = command(environment, "--port", "0", "--log-json")
+    process = command({**environment, "PACKSHOT_LOG_JSON": "true"}, "--port", "0")
     try:
         assert process.stdout is not None
         with httpx.Client(base_url=event(process.stdout, "api_ready")["url"], timeout=20) as http:

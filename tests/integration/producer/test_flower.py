@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -67,8 +67,10 @@ def command(environment: Mapping[str, str], *arguments: str) -> subprocess.Popen
 
 
 @contextmanager
-def showing(environment: Mapping[str, str]) -> Iterator[Shown]:
-    process = command(environment, "--port", "0", "--log-json")
+def showing(
+    environment: Mapping[str, str], options: Sequence[str] = ("--log-json",)
+) -> Iterator[Shown]:
+    process = command(environment, "--port", "0", *options)
     try:
         assert process.stdout is not None
         start = json.loads(process.stdout.readline())
@@ -166,7 +168,7 @@ def test_it_shows_and_does_not_act(shown: Shown) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_cleanly(environment: dict[str, str], number: signal.Signals) -> None:
-    with showing(environment) as shown:
+    with showing({**environment, "PACKSHOT_LOG_JSON": "true"}, options=()) as shown:
         shown.process.send_signal(number)
         out, err = shown.process.communicate(timeout=30)
 

@@ -111,6 +111,7 @@ def test_a_start_up_line_tells_where_and_no_secret() -> None:
         "database_url": "postgresql://***@host:5432/packshot",
         "redis_url": "redis://***@host:6379/0",
         "s3_url": "http://***@host:9000/packshot",
+        "log_json": False,
     }
 
 
