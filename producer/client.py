@@ -79,7 +79,7 @@ class Client:
 
     def close(self) -> None:
         """Give the last hints half a second to reach Redis; nothing is lost if they do not."""
-        self._nudger.flush(0.5)
+        self._nudger.close(0.5)
         if self._on_close:
             self._on_close()
 

@@ -52,10 +52,20 @@ class Nudger:
             finally:
                 self._flushing -= 1
 
+    def close(self, timeout: float) -> None:
+        """As ``flush``; the thread ends, until somebody nudges again."""
+        self.flush(timeout)
+        with self._changed:
+            self._thread = None
+            self._changed.notify_all()
+
     def _run(self) -> None:
+        me = threading.current_thread()
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._queues)
+                self._changed.wait_for(lambda: self._queues or self._thread is not me)
+                if self._thread is not me:
+                    return
                 queues, self._queues = self._queues, set()
                 self._busy = True
             for queue in queues:
