@@ -150,8 +150,9 @@ def test_what_is_watched_stands_in_lines_of_80_columns(narrow: Shop) -> None:
     told = seen(narrow.run("watch", "--once").stdout)
 
     assert max(map(len, told.splitlines())) <= 80
-    assert re.search(rf"^{running}  spring-20\S+nt.jpg +[━╺]+ +20/40 ", told, re.MULTILINE)
-    assert re.search(rf"^{queued}  spring-2026/\S+_front.jpg +queued", told, re.MULTILINE)
+    name = r"spring-\S*…\S*\.jpg"  # the longer the ages are spelt, the shorter it is cut
+    assert re.search(rf"^{running}  {name} +[━╺]+ +20/40 ", told, re.MULTILINE)
+    assert re.search(rf"^{queued}  {name} +queued", told, re.MULTILINE)
 
 
 def test_bars_go_to_standard_error(terminal: Shop) -> None:
