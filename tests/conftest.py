@@ -19,8 +19,15 @@ from standalone.servers import Servers
 from tests.services import empty, fresh_database
 
 pytest.register_assert_rewrite("tests.conformance")
-# A machine that stands still for a moment proves nothing about the example that it was at.
-settings.register_profile("packshot", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A machine that stands still for a moment proves nothing about the example that it was at.  What
+# fails is printed as a line to put into the code, and kept in no folder of the checkout.
+settings.register_profile(
+    "packshot",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    database=None,
+    print_blob=True,
+)
 settings.load_profile("packshot")
 
 

@@ -64,7 +64,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 def test_a_damaged_file_is_refused_or_decoded_as_announced(
     on_warning: Literal["error", "ignore"],
 ) -> None:
-    @settings(max_examples=500, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=500, suppress_health_check=list(HealthCheck))
     @given(damaged())
     def holds(data: bytes) -> None:
         try:

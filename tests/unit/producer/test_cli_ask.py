@@ -342,7 +342,10 @@ def test_result_without_out_is_a_link(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["-o", "-"], ["-o", "red.png"]])
-def test_a_job_without_a_picture_is_exit_code_8(shop: Shop, options: list[str]) -> None:
+def test_a_job_without_a_picture_is_exit_code_8(
+    shop: Shop, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (job,) = shop.submitted("red")
     result = shop.run("result", job, *options)
 
