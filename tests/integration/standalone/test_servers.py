@@ -8,6 +8,7 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
@@ -157,13 +158,16 @@ def test_a_big_object_comes_back_by_a_presigned_link(servers: Servers) -> None:
     assert urllib3.request("GET", link).data == body
 
 
+def open_files(pid: int) -> Iterator[str]:
+    """What its descriptors lead to; one may be closed while they are looked at."""
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            yield str(link.readlink())
+
+
 @on_linux
 def test_nothing_listens_off_loopback(servers: Servers) -> None:
-    inodes = {
-        str(link.readlink())
-        for pid in pids_of(servers)
-        for link in Path(f"/proc/{pid}/fd").iterdir()
-    }
+    inodes = {file for pid in pids_of(servers) for file in open_files(pid)}
     listening = [
         fields[1]
         for table in ("tcp", "tcp6")
