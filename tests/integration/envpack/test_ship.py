@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import io
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from envpack.pack.destinations import Folder, Host, destination
 from envpack.pack.ship import Destination, Item, Shipped, needed, ship, whole
 from tests.envpack_depot import Content, TestDepot, digest_of
 from tests.services import eventually
+from worker.supervisor.child import free_port
 
 WEIGHTS = b"weights " * 40_000
 #: Where they lie in a depot.
@@ -223,10 +225,9 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]:
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(home / key)]
         subprocess.run(words, check=True)
     shutil.copy(home / "user.pub", home / "authorized")
-    Path("/run/sshd").mkdir(exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # which it asks for as root alone
+    port = free_port()
     options = {
         "ListenAddress": "127.0.0.1",
         "Port": port,
