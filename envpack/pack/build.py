@@ -6,11 +6,14 @@ then stands in the prefix is compared with the lock once more.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import file_digest
 from pathlib import Path
@@ -18,9 +21,16 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from envpack.node.errors import NotThere, NotTrusted, Unsuitable
+from envpack.node.errors import NotThere, NotTrusted, Unreachable, Unsuitable
 from envpack.pack.builders import Builder
-from envpack.pack.inventory import RECORD, canonical, conda_records, distributions, metadata
+from envpack.pack.inventory import (
+    RECORD,
+    canonical,
+    conda_records,
+    distributions,
+    metadata,
+    unfinished,
+)
 from envpack.pack.lock import CondaPackage, Lock, Wheel
 from envpack.pack.process import ToolFailed, run
 from envpack.pack.spec import Spec
@@ -63,19 +73,43 @@ def build(lock: Lock, spec: Spec, prefix: Path, builder: Builder, sources: Sourc
     Raises ``Unsuitable`` for a prefix that cannot be, ``NotTrusted`` for what is not as locked,
     ``ToolFailed``; then nothing is left of the prefix.
     """
-    _check_prefix(prefix)
+    _check_name(prefix)
     prefix.parent.mkdir(parents=True, exist_ok=True)
     cache = prefix.with_name(f"{prefix.name}.cache")
-    try:
-        _check_local(lock.conda)
-        builder.link(lock, prefix, cache)
-        _install(prefix, lock.wheels, sources)
-        compare(prefix, lock)
-        _record(prefix, spec, lock, builder)
-    except BaseException:
-        _remove(prefix)
-        raise
+    with _marked(prefix):
+        try:
+            _check_local(lock.conda)
+            builder.link(lock, prefix, cache)
+            _install(prefix, lock.wheels, sources)
+            compare(prefix, lock)
+            _record(prefix, spec, lock, builder)
+        except BaseException:
+            _remove(prefix)
+            raise
     return prefix.resolve()
+
+
+@contextmanager
+def _marked(prefix: Path) -> Iterator[None]:
+    """As half built, for as long as it is: what a killed run has left goes, and is not packed.
+
+    Raises ``Unsuitable`` for a prefix that is there, ``Unreachable`` while another run builds it.
+    """
+    mark, busy = unfinished(prefix), f"{prefix}: another run builds it: run it again then"
+    with mark.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Unreachable(busy) from None
+        if not os.fstat(file.fileno()).st_nlink:  # it has just ended
+            raise Unreachable(busy)
+        try:
+            _remove(prefix) if file.tell() else _check_free(prefix)
+            file.write(b"half built\n")
+            file.flush()
+            yield
+        finally:
+            mark.unlink()
 
 
 def _check_local(packages: Sequence[CondaPackage]) -> None:
@@ -172,12 +206,15 @@ def _install(prefix: Path, wheels: Sequence[Wheel], sources: Sources) -> None:
 # ---- the prefix
 
 
-def _check_prefix(prefix: Path) -> None:
+def _check_name(prefix: Path) -> None:
     text = str(prefix)
     if not prefix.is_absolute() or _SPACE.search(text) or len(text) > MAX_PREFIX:
         raise Unsuitable(
             f"prefix: absolute, without spaces, at most {MAX_PREFIX} characters, got {text!r:.300}"
         )
+
+
+def _check_free(prefix: Path) -> None:
     if prefix.exists() or prefix.is_symlink():
         raise Unsuitable(f"{prefix}: exists already; name a new folder, or remove this one")
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from envpack.node.model import LinkRecord, Prefix
 from envpack.pack.errors import NotPackable, named
-from envpack.pack.inventory import conda_record
+from envpack.pack.inventory import conda_record, unfinished
 from envpack.pack.sources import Source
 
 #: A shorter prefix would be found in text that means something else.
@@ -88,6 +88,8 @@ def _check_prefix(prefix: Path) -> None:
             f"{prefix}: too short to be told from other text; build the environment in a folder"
             f" of at least {SHORTEST_PREFIX} characters"
         )
+    if unfinished(prefix).exists():
+        raise NotPackable(f"{prefix}: half built, or being built: end it with packshot-env build")
 
 
 def _listed(prefix: Path) -> Iterable[Any]:

@@ -19,6 +19,11 @@ RECORD: Final = "etc/packshot/environment.json"
 _NOTED: Final = ("spec", "lock")
 
 
+def unfinished(prefix: Path) -> Path:
+    """Stands beside a prefix for as long as ``build`` works on it, or was killed at it."""
+    return prefix.with_name(f"{prefix.name}.unfinished")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Package:
     """One thing that was installed, by conda or by pip."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +19,12 @@ from threading import Thread
 
 import pytest
 
-from envpack.node.errors import NotTrusted, Unsuitable
+from envpack.node.errors import NotTrusted, Unreachable, Unsuitable
 from envpack.pack import build
 from envpack.pack.build import Sources
-from envpack.pack.builders import BUILDERS
+from envpack.pack.builders import BUILDERS, Rattler
+from envpack.pack.collect import collect
+from envpack.pack.errors import NotPackable
 from envpack.pack.inventory import RECORD
 from envpack.pack.lock import Lock
 from envpack.pack.process import ToolFailed
@@ -65,6 +69,58 @@ def test_a_spec_solved_again_gives_the_same_lock(spec: Spec, lock: Lock, wheelho
     again = build.refresh(spec, RATTLER, Sources(wheelhouse=wheelhouse))
 
     assert again.as_json() == lock.as_json()
+
+
+#: Builds half of a prefix, as far as a builder came that was killed.
+HALF = """
+import json, os, signal, sys
+from pathlib import Path
+from envpack.pack import build, spec
+from envpack.pack.lock import Lock
+
+class Killed:
+    name = "killed"
+    def link(self, lock, prefix, cache):
+        (prefix / "conda-meta").mkdir(parents=True)
+        (prefix / "conda-meta/half.json").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+lock, prefix = sys.argv[1:]
+locked = Lock.from_json(json.loads(lock))
+build.build(locked, spec.read(spec.WORKER, "cpu"), Path(prefix), Killed(), build.Sources())
+"""
+
+
+def test_a_killed_build_is_not_packed_and_begun_again(
+    spec: Spec, lock: Lock, wheelhouse: Path, tmp_path: Path
+) -> None:
+    prefix = tmp_path / "env"
+    words = [sys.executable, "-c", HALF, json.dumps(lock.as_json()), str(prefix)]
+    assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
+    assert (prefix / "conda-meta/half.json").exists()
+    with pytest.raises(NotPackable, match="half built"):
+        collect(prefix)
+
+    build.build(lock, spec, prefix, RATTLER, Sources(wheelhouse=wheelhouse))
+
+    assert not (prefix / "conda-meta/half.json").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"env", "env.cache"}
+    assert collect(prefix).packages
+
+
+def test_of_two_builds_at_once_the_second_is_told_to_wait(
+    spec: Spec, lock: Lock, tmp_path: Path
+) -> None:
+    class Twice(Rattler):
+        def link(self, lock: Lock, prefix: Path, cache: Path) -> None:
+            del cache
+            prefix.mkdir()
+            build.build(lock, spec, prefix, Twice(), Sources())
+
+    with pytest.raises(Unreachable, match="another run builds it"):
+        build.build(lock, spec, tmp_path / "env", Twice(), Sources())
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_prefix_runs_what_was_locked(built: Path) -> None:
