@@ -238,7 +238,7 @@ def _at_depot(parser: argparse.ArgumentParser) -> None:
 
 
 def _of_verify(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("release", help="digest")
+    parser.add_argument("release", help="whole digest, as `release` has printed it")
     parser.add_argument(
         "--archives", action="store_true", help="read every archive and all weights too"
     )
@@ -246,7 +246,7 @@ def _of_verify(parser: argparse.ArgumentParser) -> None:
 
 
 def _of_unpack(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("release", help="digest")
+    parser.add_argument("release", help="whole digest, as `release` has printed it")
     _older(parser)
     parser.add_argument(
         "--again", action="store_true", help="also what is here, but not as it was unpacked"

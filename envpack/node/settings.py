@@ -36,7 +36,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
-        keys = tuple(key for key in env.get(KEY, "").split(",") if key)
+        keys = tuple(key.strip() for key in env.get(KEY, "").split(",") if key.strip())
         return cls(env.get(ROOT, ""), env.get(DEPOT, ""), keys)
 
 

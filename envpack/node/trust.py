@@ -62,7 +62,9 @@ class Trusted:
         try:
             signature = Signature.from_text(raw.decode())
         except (UnicodeDecodeError, InvalidManifest) as fault:
-            raise NotTrusted(f"{name}.minisig: no signature ({fault})") from fault
+            raise NotTrusted(
+                f"{name}.minisig: no signature ({fault}): is {self.depot.where} a depot?"
+            ) from fault
         minisign.verify(name, content, signature, self.keys)
         return content, raw
 

@@ -10,6 +10,8 @@ import pytest
 from envpack.node.errors import EnvpackError, InvalidManifest, NotThere, NotTrusted
 from envpack.node.host import Host
 from envpack.node.model import LayerDocument, spelt
+from envpack.node.settings import Settings
+from envpack.node.trust import keys_of
 from tests.envpack_depot import APP, ENV, TestDepot, digest_of, members_of, tar_of
 from tests.envpack_signer import Signer
 from tests.unit.envpack.node.scenes import unpacked, written
@@ -144,3 +146,11 @@ def test_a_manifest_that_says_more_than_is_understood_is_refused(
     with pytest.raises(InvalidManifest, match="use a newer one"):
         unpacked(host, depot, depot.release(env=digest))
     assert written(host) == []
+
+
+def test_keys_may_be_listed_with_blanks_between() -> None:
+    one, other = (Signer(bytes([n]) * 32).public.splitlines()[1] for n in (1, 2))
+
+    found = Settings.from_env({"PACKSHOT_DEPOT_KEY": f" {one} , {other},\n"}).keys
+
+    assert len(keys_of(found)) == 2
