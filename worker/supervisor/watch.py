@@ -15,6 +15,7 @@ from worker.pages import ASK_TIMEOUT, ask, read
 #: Between two looks: seconds, before and after the child was ready.
 SOON: Final = 0.2
 EVERY: Final = 1.0
+LAST_LOOK: Final = 1.0  # seconds; who asks a process that is gone has its answer at once
 SILENT: Final = "its process has not answered yet"  # an interpreter starts, for seconds
 
 
@@ -45,7 +46,14 @@ class Watch:
         self._thread.start()
 
     def stop(self) -> None:
+        """Its process has ended: what it showed last is still taken, and nothing after that.
+
+        Taken later, the same numbers would count twice, until those of the next process came.
+        """
         self._done.set()
+        if self._thread.is_alive():
+            self._thread.join(LAST_LOOK)
+        self.take = lambda _page: None
         self.is_ready = False
 
     def _run(self) -> None:

@@ -6,10 +6,12 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +19,7 @@ import pytest
 
 from tests.services import eventually
 from worker.exits import Exit
-from worker.pages import ASK_TIMEOUT
+from worker.pages import ASK_TIMEOUT, serve, well
 from worker.supervisor.board import Board
 from worker.supervisor.child import Program, free_port
 from worker.supervisor.endings import Ending
@@ -30,6 +32,7 @@ from worker.supervisor.supervisor import Supervisor
 from worker.supervisor.watch import EVERY, Watch
 
 SOON = timedelta(seconds=30)
+PATHS = ("/livez", "/readyz", "/metrics")
 CARD = "GPU-aaaa"
 #: Shows what a worker shows; SIGTERM ends it.  What it is told decides what else it does.
 WORKER = """\
@@ -256,6 +259,34 @@ def test_a_process_that_was_ready_and_is_silent_is_told_with_the_reason() -> Non
 
     (problem,) = watch.problems
     assert problem.endswith("/livez: Connection refused")
+
+
+def test_what_a_process_showed_last_is_taken_before_its_numbers_are_summed() -> None:
+    order: list[str] = []
+    has_read, go = Event(), Event()
+
+    def take(_page: str) -> None:
+        has_read.set()
+        go.wait(SOON.total_seconds())
+        order.append("taken")
+
+    def stop() -> None:
+        watch.stop()
+        order.append("stopped")
+
+    port = free_port()
+    watch = Watch(port=port, take=take)
+    shown = serve(dict.fromkeys(PATHS, lambda: well([])), port, setting="")
+    with ThreadPoolExecutor(1) as pool, shown:
+        watch.start()
+        has_read.wait(SOON.total_seconds())
+        stopping = pool.submit(stop)
+        wait([stopping], timeout=0.2)  # one that does not wait for it is through by then
+        go.set()
+        stopping.result(SOON.total_seconds())
+        shown.shutdown()
+
+    assert order == ["taken", "stopped"]
 
 
 def test_a_reload_takes_no_card_while_another_one_is_down_by_itself(host: Host) -> None:
