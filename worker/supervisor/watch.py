@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,8 @@ from typing import Any, Final
 
 from jobs.errors import Unavailable
 from worker.pages import ASK_TIMEOUT, ask, read
+
+log = logging.getLogger(__name__)
 
 #: Between two looks: seconds, before and after the child was ready.
 SOON: Final = 0.2
@@ -58,7 +61,11 @@ class Watch:
 
     def _run(self) -> None:
         while not self._done.wait(SOON if self.ready_at is None else EVERY):
-            self.look()
+            try:
+                self.look()
+            except Exception:
+                # Without this thread nobody would notice a worker that hangs.
+                log.exception("watch_crashed", extra={"port": self.port})
 
     def look(self) -> None:
         try:

@@ -289,6 +289,22 @@ def test_what_a_process_showed_last_is_taken_before_its_numbers_are_summed() -> 
     assert order == ["taken", "stopped"]
 
 
+def test_whatever_a_worker_shows_it_is_looked_at_again() -> None:
+    shown: list[str] = []
+
+    def take(page: str) -> None:
+        shown.append(page)
+        raise ValueError("no numbers")
+
+    port = free_port()
+    watch = Watch(port=port, take=take)
+    with serve(dict.fromkeys(PATHS, lambda: well([])), port, setting="") as pages:
+        watch.start()
+        eventually(lambda: len(shown) > 1)
+        watch.stop()
+        pages.shutdown()
+
+
 def test_a_reload_takes_no_card_while_another_one_is_down_by_itself(host: Host) -> None:
     first, second = host.start(), host.start()
     first.state = second.state = State.WORKING
