@@ -21,6 +21,14 @@ from worker.supervisor.inventory import CPU_CARD
 
 PORTS: Final = ("api", "flower", "postgres", "redis", "s3")
 
+_engine: Final = click.option(
+    "--engine",
+    type=click.Choice(["diffusers", "fake"]),
+    default="diffusers",
+    show_default=True,
+    help="fake: loads nothing and answers in milliseconds.",
+)
+
 
 def _with_ports(command: click.decorators.FC) -> click.decorators.FC:
     for name in reversed(PORTS):
@@ -40,9 +48,14 @@ def _with_ports(command: click.decorators.FC) -> click.decorators.FC:
     help="Folder that keeps everything, found again on the next start.",
 )
 @click.option("--cards", help="Comma-separated; this machine's GPUs, or cpu:0, unless given.")
-@click.option("--engine", type=click.Choice(["diffusers", "fake"]), default="diffusers")
-@click.option("--model", default=TINY_MODEL, show_default=True)
-@click.option("--model-dir", type=click.Path(path_type=Path), default=TINY_MODEL_DIR)
+@_engine
+@click.option("--model", default=TINY_MODEL, show_default=True, help="What its workers offer.")
+@click.option(
+    "--model-dir",
+    type=click.Path(path_type=Path),
+    default=TINY_MODEL_DIR,
+    help="The weights; default: the small checkpoint of this checkout.",
+)
 @_with_ports
 def up(cards: str | None, **options: object) -> None:
     """Run the whole system on this machine, with nothing installed, until Ctrl-C.
@@ -74,9 +87,22 @@ def up(cards: str | None, **options: object) -> None:
 @click.command()
 @click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
 @click.option("-i", "--instruction", help="For the photos named here.")
-@click.option("--count", type=click.IntRange(0, 500), default=12, show_default=True)
-@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("build/demo"))
-@click.option("--engine", type=click.Choice(["diffusers", "fake"]), default="diffusers")
+@click.option(
+    "--count",
+    type=click.IntRange(0, 500),
+    default=12,
+    show_default=True,
+    help="Sample photographs to edit.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("build/demo"),
+    show_default=True,
+    help="Folder for the results.",
+)
+@_engine
 def demo(photos: tuple[Path, ...], **options: object) -> None:
     """Start everything, edit sample photographs (and PHOTOS), show the results, stop.
 

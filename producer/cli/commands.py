@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import click
 
 from jobs.errors import BadSettings, JobsError
 from producer.cli.app import App
-from producer.cli.exits import FAULT, INTERRUPTED, tell, tell_fault
+from producer.cli.exits import FAULT, INTERRUPTED, READ_NO_MORE, tell, tell_fault
 
 GROUP: Final = "packshot.commands"
 
@@ -91,9 +91,9 @@ class Commands(click.Group):
         except JobsError as error:
             tell(error, as_json=app.as_json)
             code = error.exit_code
-        except Exception as fault:
-            if isinstance(fault, OSError) and fault.errno == errno.EPIPE:
-                raise  # click ends quietly: whoever read us has had enough
+        except BrokenPipeError:
+            code = _read_no_more()
+        except Exception as fault:  # noqa: BLE001 - one of the two edges where anything may arrive
             code = self._fault(ctx, app, fault)
         else:
             return
@@ -107,6 +107,12 @@ class Commands(click.Group):
             return error.exit_code
         tell_fault(fault, debug=app.debug)
         return FAULT
+
+
+def _read_no_more() -> int:
+    """Whoever read our answer has had enough: the rest of it goes nowhere, and that is no fault."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return READ_NO_MORE
 
 
 def quieten(*, debug: bool) -> None:

@@ -18,6 +18,7 @@ from producer.views import error_json
 FAULT: Final = 1
 JOB_FAILED: Final = 10
 INTERRUPTED: Final = 130
+READ_NO_MORE: Final = 141  # as of a program that SIGPIPE ended
 
 EXIT_CODES: Final[Mapping[int, str]] = {
     0: "all is well",
@@ -32,6 +33,7 @@ EXIT_CODES: Final[Mapping[int, str]] = {
     9: "the wait ended before the job did; the job goes on",
     JOB_FAILED: "a job that was waited for failed or was cancelled",
     INTERRUPTED: "Ctrl-C; jobs that were accepted go on",
+    READ_NO_MORE: "the answer was not read to its end, as by 'head'",
 }
 
 _ENDED_BADLY: Final = {JobState.FAILED, JobState.CANCELLED}

@@ -164,13 +164,23 @@ cli.add_command(replaying.replay)
 
 
 @cli.command("list")
-@click.option("--state", type=click.Choice([one.value for one in JobState]))
+@click.option(
+    "--state",
+    type=click.Choice([one.value for one in JobState]),
+    help="Only those in this state.",
+)
 @click.option("--failed", is_flag=True, help="The same as --state failed.")
 @click.option("--suspect", is_flag=True, help="Those whose picture a person should look at.")
 @replaying.by_class
 @replaying.by_code
 @options.batch
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=50,
+    show_default=True,
+    help="At most so many.",
+)
 @options.as_json
 @click.pass_obj
 def list_jobs(  # noqa: PLR0913 - click hands each option over by name

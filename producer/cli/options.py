@@ -95,6 +95,7 @@ _SUBMIT: Final = (
         type=click.Choice([one.name.lower() for one in Priority]),
         default="normal",
         show_default=True,
+        help="Which jobs start first.",
     ),
     click.option("--batch", metavar="NAME", help="Name the batch; default: a fresh name."),
     click.option("--key", metavar="KEY", help="Idempotency key, for one photograph."),

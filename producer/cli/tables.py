@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -35,13 +37,19 @@ UNBOUNDED: Final = 10_000  # columns: to see how wide a table would be
 INDENT: Final = 2  # columns
 
 
+class _Screen(Console):
+    def on_broken_pipe(self) -> None:
+        """As any other way of writing says it: the command's edge knows what to do."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def console(*, stderr: bool = False) -> Console:
     """Names and instructions are text: no markup, no emoji codes, no highlighting.
 
     FORCE_COLOR makes no terminal of a pipe: whoever reads there wants lines.
     """
     there = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, force_terminal=there, markup=False, emoji=False, highlight=False)
+    return _Screen(stderr=stderr, force_terminal=there, markup=False, emoji=False, highlight=False)
 
 
 def show_entries(entries: Sequence[Entry]) -> None:
@@ -210,9 +218,12 @@ def _details(job: Job) -> dict[str, str]:
         "options": "  ".join(f"{name} {value}" for name, value in options.items()),
         "seed": str(request.seed),
         "batch": job.batch or "",
+        "replay of": str(job.replay_of or ""),
         "priority": job.priority.name.lower(),
         "metadata": "  ".join(f"{name}={value}" for name, value in job.metadata.items()),
         "submitted": _when(job.created_at),
+        "waits until": _when(job.not_before) if job.state is JobState.QUEUED else "",
+        "starts by": _when(job.start_by) if job.state is JobState.QUEUED else "",
         "started": _when(job.started_at),
         "finished": _when(job.finished_at),
         "attempts": f"{job.attempt}, {job.failures} of {job.max_failures} failures",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import pytest
 from click.testing import CliRunner, Result
@@ -57,14 +57,19 @@ class Caller:
         return [json.loads(line) for line in result.stdout.splitlines()]
 
     def process(
-        self, *args: object, stdin: bytes = b"", **environment: str
+        self,
+        *args: object,
+        stdin: bytes = b"",
+        stdout: IO[bytes] | int = subprocess.PIPE,
+        **environment: str,
     ) -> subprocess.CompletedProcess[bytes]:
         """``python -m producer``."""
         return subprocess.run(
             [sys.executable, "-m", "producer", *(str(arg) for arg in args)],
             input=stdin,
             env={**_inherited(), **self.environment, **environment},
-            capture_output=True,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
             check=False,
             timeout=60,
         )
@@ -243,6 +248,18 @@ def test_a_pipe_in_and_a_pipe_out(caller: Caller) -> None:
 
     assert submitted.returncode == 0
     assert waited.stdout == data
+
+
+@pytest.mark.parametrize("command", ["list", "list --json", "report", "watch"])
+def test_an_answer_that_nobody_reads_is_no_fault(caller: Caller, command: str) -> None:
+    caller.process("submit", "-", "-i", "make it red", stdin=photo())
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        done = caller.process(*command.split(), stdout=closed)
+
+    assert done.returncode == 141
+    assert done.stderr == b""
 
 
 def test_missing_settings_are_named_all_at_once(caller: Caller) -> None:

@@ -209,3 +209,19 @@ def test_a_reader_that_has_had_enough_ends_us_quietly() -> None:
         told = process.stderr.read()
 
     assert told == b""
+
+
+def test_every_option_says_what_it_does() -> None:
+    context = click.Context(cli)
+    named = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
+    loaded = {
+        name: one.load() if isinstance(one, commands.Plugin) else one for name, one in named.items()
+    }
+    mute = [
+        f"{name} {param.opts[0]}"
+        for name, one in loaded.items()
+        for param in (one.params if one else [])
+        if isinstance(param, click.Option) and not param.help
+    ]
+
+    assert mute == []

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from click.testing import Result
 from rich.console import Console
 
+from jobs.errors import FailureClass
+from jobs.model import Failure
 from producer.cli.tables import console
 from tests.unit.producer.shop import BLACK, FAILURE, WORKER, Shop, photo
 
@@ -120,6 +123,21 @@ def test_a_queued_job_tells_that_nobody_serves_it(terminal: Shop) -> None:
     told = seen(terminal.run("status", job).stdout)
 
     assert re.search(r"note +no worker serves \S+ \(quality\) at present", told)
+
+
+def test_a_job_tells_what_it_waits_for_and_whose_replay_it_is(terminal: Shop) -> None:
+    (old,) = terminal.submitted("red")
+    terminal.fail_next()
+    terminal.run("replay", old)
+    lease = terminal.claim()
+    assert lease is not None
+    later = Failure(failure_class=FailureClass.TRANSIENT, code="away", message="away")
+    terminal.ledger.fail(lease, later, retry_in=timedelta(hours=1))
+    told = seen(terminal.run("status", lease.job.id).stdout)
+
+    assert re.search(rf"replay of +{old}", told)
+    assert re.search(r"waits until +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", told)
+    assert not re.search("replay of|waits until", seen(terminal.run("status", old).stdout))
 
 
 def test_history_is_a_table(terminal: Shop) -> None:
