@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import subprocess
 import tarfile
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from zstandard import ZstdCompressor, ZstdDecompressor
 
 from envpack.node.model import (
     Archive,
@@ -93,7 +94,13 @@ def tar_of(members: list[Any], kind: int = tarfile.PAX_FORMAT) -> bytes:
 
 
 def zstd(raw: bytes) -> bytes:
-    return subprocess.run(["zstd", "-q", "-c"], input=raw, capture_output=True, check=True).stdout
+    """As the program writes what it reads from a pipe; a machine need not have it."""
+    return ZstdCompressor(write_checksum=True, write_content_size=False).compress(raw)
+
+
+def unzstd(archive: Path) -> bytes:
+    with archive.open("rb") as raw:
+        return ZstdDecompressor().stream_reader(raw, read_across_frames=True).read()
 
 
 class TestDepot:

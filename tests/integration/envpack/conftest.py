@@ -12,6 +12,7 @@ import pytest
 from envpack.pack.depot import DepotFolder
 from envpack.pack.layers import Packed, pack_environment
 from tests.conda_prefix import make_channel, make_prefix, pip_install, write_wheel
+from tests.envpack_depot import unzstd
 
 #: A package with all that pip leaves behind: a command, tests, a module of its own.
 TOOL: Final[Mapping[str, bytes]] = {
@@ -82,6 +83,6 @@ def tree(packed: Packed, depot: DepotFolder, tmp_path_factory: pytest.TempPathFa
 
 def unpacked(depot: DepotFolder, packed: Packed, folder: Path) -> Path:
     assert packed.archive is not None
-    archive = depot.archive_path(packed.archive)
-    subprocess.run(["tar", "--extract", "--file", archive, "-C", folder], check=True)
+    plain = unzstd(depot.archive_path(packed.archive))
+    subprocess.run(["tar", "--extract", "--file", "-", "-C", folder], input=plain, check=True)
     return folder

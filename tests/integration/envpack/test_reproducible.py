@@ -19,6 +19,7 @@ from envpack.pack.depot import DepotFolder
 from envpack.pack.errors import NotPackable
 from envpack.pack.layers import Packed, pack_environment
 from tests.conda_prefix import make_prefix, pip_install
+from tests.envpack_depot import unzstd
 
 
 def test_an_environment_packed_twice_has_one_digest(
@@ -89,17 +90,13 @@ def test_the_tar_inside_the_gzip_is_the_one_inside_the_zstd(
     plain = subprocess.run(
         ["gzip", "-dc", other.archive_path(zipped.archive)], check=True, capture_output=True
     ).stdout
-    of_zstd = subprocess.run(
-        ["zstd", "-dc", depot.archive_path(packed.archive)], check=True, capture_output=True
-    ).stdout
+    of_zstd = unzstd(depot.archive_path(packed.archive))
     assert sha256(plain).digest() == sha256(of_zstd).digest()
 
 
 def tar_members(depot: DepotFolder, packed: Packed) -> Iterator[tarfile.TarInfo]:
     assert packed.archive is not None
-    plain = subprocess.run(
-        ["zstd", "-dc", depot.archive_path(packed.archive)], check=True, capture_output=True
-    ).stdout
+    plain = unzstd(depot.archive_path(packed.archive))
     with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
         yield from tar
 
