@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from pathlib import Path
 
 from jobs.connect import connect
 from jobs.errors import BadSettings
 from worker.card.pinning import pin
 from worker.engine.base import Engine
+from worker.exits import Exit
 from worker.health import Health
 from worker.pages import serve
 from worker.settings import WorkerSettings
@@ -60,10 +63,20 @@ def _home(path: Path) -> Path | None:
         return None
 
 
+def _end_at_once_when_told() -> None:
+    """While nothing is in hand; until ``WorkerProcess`` listens.
+
+    The kernel keeps such a signal from a container's first process unless it listens.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(Exit.DRAINED))
+
+
 def run(settings: WorkerSettings) -> int:
     """Load, warm up, work until told to end; the exit code."""
     from worker.process import WorkerProcess  # noqa: PLC0415 - imports Celery
 
+    _end_at_once_when_told()
     log.info("worker_starting", extra=settings.redacted())
     health = Health(settings.release or "")
     if settings.health_port:

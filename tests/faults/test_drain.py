@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import signal
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from jobs.states import JobState
+from standalone.settings import child_environment
+from tests.faults.proxy import Mode, Proxy
 from tests.faults.scene import Scene
+from tests.scene import OURS
 from tests.services import eventually
 
 SOON = timedelta(seconds=60)
@@ -52,6 +56,27 @@ def test_an_idle_worker_ends_at_once(scene: Scene, number: signal.Signals) -> No
 
     assert code == 0
     assert scene.services.ledger.live_workers() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_still_starts_ends_at_once(scene: Scene, number: signal.Signals) -> None:
+    with Proxy(scene.servers.postgres.port) as proxy:
+        proxy.mode = Mode.BLACKHOLE  # so that it starts for as long as we need
+        there = proxy.url(scene.environment["PACKSHOT_DATABASE_URL"])
+        process = subprocess.Popen(
+            [*OURS, "run"],
+            env=child_environment({**scene.environment, "PACKSHOT_DATABASE_URL": there}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert "worker_starting" in process.stdout.readline()
+
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+
+    assert (process.returncode, said) == (0, "")
 
 
 def test_a_signal_that_another_thread_was_given_is_heard(scene: Scene) -> None:

@@ -121,7 +121,9 @@ def test_settings_that_are_wrong_are_told_once_a_card_and_start_nothing_again(
         assert code == BadSettings.exit_code
         assert host.says("worker_started") == 2
         assert host.says("card_out") == 2
-        assert host.says("PACKSHOT_MODEL_DIR is not set") == 2 * 3  # by it, of its end and of its card
+        assert (
+            host.says("PACKSHOT_MODEL_DIR is not set") == 2 * 3
+        )  # by it, of its end and of its card
         assert host.says("Traceback") == 0
 
 
