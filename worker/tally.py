@@ -18,7 +18,7 @@ from prometheus_client import (
 )
 
 from jobs.model import Priority
-from worker.attempt.runner import Verdict
+from worker.attempt.outcomes import Verdict
 from worker.held import Held
 from worker.pages import Page
 

@@ -9,10 +9,9 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import partial
 from typing import Final, TypeVar
 
@@ -20,7 +19,7 @@ from PIL.Image import Image
 
 from jobs import pictures
 from jobs.artifacts import ArtifactStore
-from jobs.errors import Denied, FailureClass, LeaseLost, NoSuchArtifact, Unavailable
+from jobs.errors import Denied, LeaseLost, NoSuchArtifact, Unavailable
 from jobs.ledger import Ledger
 from jobs.log import about
 from jobs.model import Failure, Lease, Order, Result, Suspicion, input_key, output_key
@@ -28,6 +27,7 @@ from jobs.outage import Outage
 from worker.attempt.aside import aside
 from worker.attempt.failures import failure_of, is_ours
 from worker.attempt.leases import LeaseKeeper
+from worker.attempt.outcomes import Outcome, Verdict, after, facts_of, verdict_of, why_of
 from worker.attempt.provenance import Labeller
 from worker.attempt.retry import pauses, retry_in
 from worker.attempt.suspects import suspicion_of
@@ -41,19 +41,6 @@ T = TypeVar("T")
 
 #: How long a job waits for the bucket, and its end for a ledger that is there: seconds.
 PATIENCE: Final = 60.0
-
-
-class Verdict(StrEnum):
-    SUCCEEDED = "succeeded"
-    CANCELLED = "cancelled"
-    FAILED = "failed"  #: this attempt; the ledger decides whether another follows
-    HANDED_BACK = "handed_back"
-    LOST = "lost"
-    WORKER_FATAL = "worker_fatal"  #: failed, and this process must end
-
-
-#: How an attempt went, before the ledger is told.
-Outcome = Result | Failure | Stop
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,7 +103,7 @@ class Runner:
                 "came_by": came_by,
                 "verdict": verdict.value,
                 **({"why": why} if why else {}),
-                **_told(outcome),
+                **facts_of(outcome),
                 "seconds": seconds,
                 **{f"{stage}_seconds": spent for stage, spent in held.timings.items()},
             },
@@ -127,7 +114,7 @@ class Runner:
         try:
             return self._edit_or_wait(held, place)
         except Ordered as ordered:
-            return _late(ordered.stop)
+            return after(ordered.stop)
         except Exception as error:  # the edge: no fault of one job may end the process
             if is_ours(error):
                 log.exception("attempt_crashed", extra=held.lease.facts)
@@ -153,7 +140,7 @@ class Runner:
 
     def _announce(self, held: Held, outcome: Outcome) -> tuple[Verdict, str]:
         """Tell the ledger, for as long as it is away; the verdict, and why it could not be told."""
-        verdict = _verdict(outcome)
+        verdict = verdict_of(outcome)
         try:
             self._until_answered(held, lambda: self._tell(held, outcome))
         except (Unavailable, LeaseLost) as error:  # the lease decides
@@ -162,7 +149,7 @@ class Runner:
             log.exception("ending_crashed", extra=held.lease.facts)
             why = type(error).__name__
         else:
-            return verdict, _why(outcome)
+            return verdict, why_of(outcome)
         fatal = verdict is Verdict.WORKER_FATAL  # to this process, whatever the ledger knows
         return verdict if fatal else Verdict.LOST, why
 
@@ -327,46 +314,3 @@ def _as_sent(key: str, digest: str, data: bytes) -> bytes:
 def _decoded(held: Held, blob: bytes, name: str) -> pictures.Decoded:
     held.check()  # a large one takes a second
     return pictures.decode_all(blob, name=name)
-
-
-def _told(outcome: Outcome) -> Mapping[str, str]:
-    """What a log may count by."""
-    match outcome:
-        case Result(suspect=Suspicion(code=code)):
-            return {"suspect": code}
-        case Failure():
-            return {"failure_class": outcome.failure_class.value, "code": outcome.code}
-        case _:
-            return {}
-
-
-def _why(outcome: Outcome) -> str:
-    match outcome:
-        case Stop():
-            return outcome.why
-        case Failure():
-            return outcome.message
-        case Result():
-            return ""
-
-
-def _late(stop: Stop) -> Outcome:
-    """Past its limit is a failure; the other orders are none."""
-    if stop.order is not Order.STOP:
-        return stop
-    return Failure(failure_class=FailureClass.TRANSIENT, code="run_limit", message=stop.why)
-
-
-def _verdict(outcome: Outcome) -> Verdict:
-    match outcome:
-        case Result():
-            return Verdict.SUCCEEDED
-        case Failure():
-            fatal = outcome.failure_class is FailureClass.WORKER_FATAL
-            return Verdict.WORKER_FATAL if fatal else Verdict.FAILED
-        case Stop(order=Order.CANCEL):
-            return Verdict.CANCELLED
-        case Stop(order=None):
-            return Verdict.HANDED_BACK
-        case Stop():
-            return Verdict.LOST

@@ -17,7 +17,8 @@ from typing import Final, Self, TypeVar
 from jobs.errors import Unavailable
 from jobs.ledger import Ledger
 from jobs.model import JobId, Lease, WorkerInfo
-from worker.attempt.runner import Runner, Verdict
+from worker.attempt.outcomes import Verdict
+from worker.attempt.runner import Runner
 from worker.card.gate import MAX_IN_HAND, PATIENCE, Gate, Place
 from worker.pulse import Pulse
 

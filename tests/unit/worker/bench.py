@@ -20,7 +20,8 @@ from jobs.model import EditRequest, Job, Lease, NewJob, input_key
 from jobs.testing import MemoryArtifacts, MemoryLedger
 from tests.conformance.scenes import submitted, worker
 from worker.attempt.leases import LeaseKeeper
-from worker.attempt.runner import Runner, Verdict
+from worker.attempt.outcomes import Verdict
+from worker.attempt.runner import Runner
 from worker.card.card import Card
 from worker.card.gate import Gate
 from worker.engine.fake import FAKE_MODEL, FakeEngine, Fault

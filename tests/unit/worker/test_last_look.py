@@ -9,7 +9,7 @@ from jobs.model import ArtifactKey
 from jobs.states import JobState
 from jobs.testing import MemoryArtifacts
 from tests.unit.worker.bench import LEASE, OTHER, Bench
-from worker.attempt.runner import Verdict
+from worker.attempt.outcomes import Verdict
 
 
 def nothing() -> None:

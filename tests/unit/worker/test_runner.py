@@ -16,7 +16,7 @@ from jobs.model import EditRequest, Job, Lease, Order, input_key, output_key
 from jobs.states import JobState
 from jobs.testing import MemoryLedger
 from tests.unit.worker.bench import SOURCE, Bench, new, raising
-from worker.attempt.runner import Verdict
+from worker.attempt.outcomes import Verdict
 from worker.engine.base import Edit
 
 

@@ -12,7 +12,7 @@ from jobs.testing import MemoryLedger
 from tests.conformance.scenes import Clock
 from tests.services import eventually
 from tests.unit.worker.bench import LEASE, OTHER, Bench, new
-from worker.attempt.runner import Verdict
+from worker.attempt.outcomes import Verdict
 from worker.engine.fake import FakeEngine
 
 

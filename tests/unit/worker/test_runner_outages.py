@@ -9,7 +9,7 @@ import pytest
 from jobs.errors import Denied, Transient
 from jobs.states import JobState
 from tests.unit.worker.bench import Bench, raising
-from worker.attempt.runner import Verdict
+from worker.attempt.outcomes import Verdict
 
 
 @pytest.mark.parametrize("call", ["get", "put"])

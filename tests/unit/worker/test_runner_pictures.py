@@ -17,8 +17,8 @@ from jobs.testing import MemoryArtifacts
 from tests.unit.worker.bench import Bench, new
 from tests.unit.worker.test_provenance import KEPT
 from tests.unit.worker.test_settings import SERVICES
+from worker.attempt.outcomes import Verdict
 from worker.attempt.provenance import SOURCE_TYPE
-from worker.attempt.runner import Verdict
 from worker.engine import fake
 from worker.engine.base import Edit
 from worker.engine.fake import FakeEngine

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from worker.attempt.runner import Verdict
+from worker.attempt.outcomes import Verdict
 from worker.settings import SUPERVISOR_PORT
 from worker.supervisor.board import Board
 from worker.supervisor.child import Program
