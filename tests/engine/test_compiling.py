@@ -17,7 +17,7 @@ from torch._inductor.compile_fx import compile_fx
 from torch._inductor.cpp_builder import get_cpp_compiler
 from torch._inductor.exc import InvalidCxxCompiler
 
-from jobs.errors import BadSettings
+from jobs.errors import BadSettings, OutOfResources
 from jobs.model import EditRequest
 from tests.engine.test_exact import transformer
 from tests.engine.variants import TINY, Loaded, load, loads_nothing
@@ -30,6 +30,7 @@ from worker.engine.diffusers.models import model_row
 from worker.engine.diffusers.offer import Offer
 from worker.engine.diffusers.pipeline import load_pipeline
 from worker.engine.diffusers.placement import Placement, Room
+from worker.engine.diffusers.placing import place
 from worker.engine.diffusers.profiles import Load
 
 pytestmark = pytest.mark.engine
@@ -47,6 +48,7 @@ ROW = replace(
 @pytest.fixture(autouse=True)
 def nothing_compiled_yet() -> Iterator[None]:
     torch._dynamo.reset()  # noqa: SLF001 - its public name
+    torch._dynamo.utils.counters.clear()  # noqa: SLF001
     yield
     torch._dynamo.reset()  # noqa: SLF001
 
@@ -278,3 +280,52 @@ def test_what_was_asked_for_as_a_kernel_of_attention_stays(zero_cond_t: bool) ->
 
     kernels = {one._attention_backend for one in model.attn_processors.values()}  # noqa: SLF001
     assert {one.value for one in kernels} == {"_native_math"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "raised", "words"),
+    [
+        (ValueError("no code for that"), BadSettings, "no code for that: set PACKSHOT_COMPILED"),
+        (torch.OutOfMemoryError("CUDA out of memory"), OutOfResources, "out of memory"),
+    ],
+)
+def test_a_compiler_that_fails_refuses_the_start_and_names_the_way_round(
+    random_folder: Path, fault: Exception, raised: type[Exception], words: str
+) -> None:
+    def fail(_graph: Any, _inputs: object) -> Any:  # noqa: ANN401 - torch's
+        raise fault
+
+    with pytest.raises(raised, match=words):
+        engine_of(random_folder, backend=fail).warm_up()
+
+
+def test_compiled_code_serves_on_after_a_second_try_in_another_place(
+    random_folder: Path, ask: Ask, product: Image.Image, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Weights come back to other addresses, and the library's hooks have been on the blocks."""
+    ran: list[Any] = []
+
+    def trace(graph: Any, _inputs: object) -> Any:  # noqa: ANN401 - torch's
+
+        def run(*arguments: Any) -> Any:  # noqa: ANN401
+            ran.append(graph)
+            return graph.forward(*arguments)
+
+        return run
+
+    caplog.set_level("INFO")
+    engine = engine_of(random_folder, backend=trace)
+    engine.warm_up()
+    pipeline: Any = engine._pipeline  # noqa: SLF001
+    at_first, counts = made(engine, ask(steps=2), [product]), []
+    for placement in (Placement.MODEL_OFFLOAD, Placement.GROUP_OFFLOAD, Placement.RESIDENT):
+        place(pipeline, placement, "cpu", for_one_edit=True)
+        pipeline.transformer._apply(lambda weight: weight.detach().clone())  # noqa: SLF001
+        ran.clear()
+        assert distance(made(engine, ask(steps=2), [product]), at_first) <= 1  # by alignment
+        counts.append(len(ran))
+
+    passes = 2 * 2  # with guidance
+    assert counts == [passes * len(pipeline.transformer.transformer_blocks)] * 3
+    (line,) = (one for one in caplog.records if one.message == "warmed_up")
+    assert line.__dict__["graphs"] == 1

@@ -22,7 +22,9 @@ from typing import Any, Final
 
 import torch
 
+from jobs.errors import BadSettings
 from worker.engine.diffusers.exact import use_real_rotary
+from worker.engine.diffusers.faults import failure_of
 from worker.engine.diffusers.models import ModelRow
 
 #: Layers whose output the first block takes.  Torch may hand it out as a view of another
@@ -75,6 +77,30 @@ def nothing_is_compiled() -> Iterator[None]:
     """Run compiled code where it fits, and the rest as it was written."""
     with torch.compiler.set_stance("eager_on_recompile"):
         yield
+
+
+@contextmanager
+def all_is_compiled() -> Iterator[None]:
+    """Raises ``BadSettings`` where the compiler fails, other than for lack of memory."""
+    from torch._dynamo.exc import TorchDynamoException  # noqa: PLC0415 - not before something is
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        if failure_of(error) is not None:
+            raise
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise BadSettings(
+            f"the blocks cannot be compiled: {' '.join(lines[:2])}: set PACKSHOT_COMPILED=false and"
+            " have edits take up to a third longer"
+        ) from error
+
+
+def graphs_compiled() -> int:
+    """By this process so far: one, unless the compiler has broken the block up, or took it anew."""
+    from torch._dynamo.utils import counters  # noqa: PLC0415 - as above
+
+    return counters["stats"]["unique_graphs"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

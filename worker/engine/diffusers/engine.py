@@ -22,6 +22,8 @@ from worker.engine.diffusers.call import Call, Plan
 from worker.engine.diffusers.checks import Words, check_reach, check_request
 from worker.engine.diffusers.compiling import (
     Shape,
+    all_is_compiled,
+    graphs_compiled,
     is_compiled,
     nothing_is_compiled,
     shapes_to_warm,
@@ -174,7 +176,8 @@ class DiffusersEngine:
     def warm_up(self) -> None:
         """Edit grey pictures in as few steps as it takes; compiled blocks see all corners.
 
-        After it nothing is compiled any more: a request of another shape runs uncompiled.
+        After it nothing is compiled any more: a request of another shape runs uncompiled.  Raises
+        ``BadSettings`` where the compiler fails.
         """
         began = time.monotonic()
         shapes = shapes_to_warm(self._row, compiled=self._is_compiled)
@@ -185,6 +188,8 @@ class DiffusersEngine:
         finally:
             self._may_compile = False
         facts = {"shapes": len(shapes), "seconds": round(time.monotonic() - began, 2)}
+        if self._is_compiled:
+            facts["graphs"] = graphs_compiled()
         log.info("warmed_up", extra=facts)
 
     def _warm(self, shape: Shape) -> None:
@@ -333,9 +338,9 @@ class DiffusersEngine:
 
     def _compiling(self) -> AbstractContextManager[None]:
         """Nothing, while a job waits for it."""
-        if not self._is_compiled or self._may_compile:
+        if not self._is_compiled:
             return nullcontext()
-        return nothing_is_compiled()
+        return all_is_compiled() if self._may_compile else nothing_is_compiled()
 
 
 @dataclass(frozen=True, kw_only=True)
