@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from envpack.node.errors import NotThere, NotTrusted
+from envpack.node.errors import EnvpackError, NotThere
 from envpack.node.host import FORMER, Host, link, write
 from envpack.node.model import LAYERS, Release
 from envpack.node.trust import check_counter
@@ -68,6 +68,6 @@ def state_of(host: Host, release: Release) -> str:
     try:
         for kind in LAYERS:
             host.placed(kind, getattr(release, kind))
-    except (NotThere, NotTrusted) as fault:
+    except EnvpackError as fault:
         return str(fault)
     return "ready"

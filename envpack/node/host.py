@@ -23,7 +23,8 @@ from envpack.node.errors import (
 )
 from envpack.node.model import LAYERS, Manifest, Release, checked_digest, is_digest, parsed, spelt
 
-_UNMOVABLE = "an environment cannot be moved: packshot-env unpack --again"
+_AGAIN = "packshot-env unpack --again"
+_UNMOVABLE = f"an environment cannot be moved: {_AGAIN}"
 #: Where ``previous`` pointed, for as long as a switch takes.
 FORMER = "former"
 _SHORTEST = 6  # digits by which a release may be named, where it is the only one
@@ -88,7 +89,7 @@ class Host:
             return Completion(**value)
         except TypeError as fault:
             raise InvalidManifest(
-                f"{self.completion_path(kind, digest)}: cannot be read ({fault})"
+                f"{self.completion_path(kind, digest)}: cannot be read ({fault}): {_AGAIN}"
             ) from fault
 
     def clock(self, kind: str) -> float:
@@ -123,9 +124,7 @@ class Host:
             raise NotThere(f"{path}: no such layer here: unpack its release first")
         manifest = Manifest.from_json(value)
         if manifest.digest != digest or manifest.layer != kind:
-            raise NotTrusted(
-                f"{path}: is not the manifest that its name says: packshot-env unpack --again"
-            )
+            raise NotTrusted(f"{path}: is not the manifest that its name says: {_AGAIN}")
         return manifest
 
     def placed(self, kind: str, digest: str) -> Path:
@@ -181,7 +180,7 @@ class Host:
             raise NotThere(f"release {digest[:12]}: not unpacked in {self.root}: unpack it first")
         release = Release.from_json(value)
         if release.digest != digest:
-            raise NotTrusted(f"release {digest[:12]}: its folder holds another one")
+            raise NotTrusted(f"release {digest[:12]}: its folder holds another one: {_AGAIN}")
         return release
 
     def named(self, name: str) -> str:
@@ -327,4 +326,7 @@ def _json(path: Path) -> Any:  # noqa: ANN401 - any JSON
         content = path.read_bytes()
     except FileNotFoundError:
         return None
-    return parsed(str(path), content)
+    try:
+        return parsed(str(path), content)
+    except InvalidManifest as fault:
+        raise InvalidManifest(f"{fault}: {_AGAIN}") from fault

@@ -91,7 +91,7 @@ def _check_readable(host: Host, named: Container[str | None]) -> None:
     for name, why in host.odd().items():
         folder = host.release_folder(name)
         if name in named or (is_digest(name) and (folder / "release.json").exists()):
-            raise NotTrusted(f"{why}: unpack it --again or remove {folder}, then prune")
+            raise NotTrusted(f"{why}; or remove {folder}; then prune")
 
 
 def _remove(host: Host, releases: Iterable[str], layers: Iterable[tuple[str, str]]) -> None:

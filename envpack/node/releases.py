@@ -12,6 +12,7 @@ from envpack.node.model import LAYERS, Release
 
 #: Program and the module that the environment's Python runs.
 PROGRAMS = {"packshot-worker": "worker", "packshot": "producer"}
+_SIGNATURE = "release.json.minisig"
 #: The one whose processes have a card each.
 _ON_CARDS = "packshot-worker"
 _LAUNCHER = """\
@@ -48,13 +49,17 @@ def write_folder(host: Host, release: Release, content: bytes, signature: bytes)
     document = folder / "release.json"
     if not document.is_file() or document.read_bytes() != content:
         _put(_draft(host, release, content, signature), folder)
+    elif not (folder / _SIGNATURE).is_file():
+        write(folder / _SIGNATURE, signature, 0o444)
     return folder
 
 
 def renew_folder(host: Host, release: Release) -> None:
     """Replaces one whose layers stand elsewhere now, unless a program that it started lives."""
     folder = host.release_folder(release.digest)
-    content, signature = (folder / "release.json", folder / "release.json.minisig")
+    content, signature = folder / "release.json", folder / _SIGNATURE
+    if not signature.is_file():
+        return  # its own unpack brings it
     draft = _draft(host, release, content.read_bytes(), signature.read_bytes())
     if _told(draft) == _told(folder) or prune.is_locked(folder):
         trees.remove(draft)
@@ -89,7 +94,7 @@ def _draft(host: Host, release: Release, content: bytes, signature: bytes) -> Pa
     for program, module in PROGRAMS.items():
         text = _launcher(host, release, program, module)
         write(draft / "bin" / program, text.encode(), 0o555)
-    write(draft / "release.json.minisig", signature, 0o444)
+    write(draft / _SIGNATURE, signature, 0o444)
     write(draft / "release.json", content, 0o444)
     return draft
 

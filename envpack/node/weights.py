@@ -63,7 +63,10 @@ def place(host: Host, digest: str, to: Path | None) -> Path:
     Raises ``Unsuitable`` if it is whole elsewhere than in ``to``: releases start from there.
     """
     wanted = Path(os.path.realpath(to or host.layer("model", digest)))
-    done = host.completion("model", digest)
+    try:
+        done = host.completion("model", digest)
+    except InvalidManifest:  # its mark is damaged: what is in the folder is compared anyway
+        done = None
     if done is None or not Path(done.path).is_dir() or os.path.realpath(done.path) != done.path:
         return wanted
     if to is not None and str(wanted) != done.path:

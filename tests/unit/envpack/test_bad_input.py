@@ -164,9 +164,12 @@ def test_no_delta_is_made_of_an_archive_that_is_damaged_or_gone(
 
 
 @pytest.mark.parametrize("content", [b'{"path": 1, "completed": "x"}', b"{}", DEEP, NO_TEXT])
-@pytest.mark.parametrize("name", [f"app/{DIGEST}.complete", "canary.json"])
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [(f"app/{DIGEST}.complete", ["activate", "--unchecked", "test-1"]), ("canary.json", ["list"])],
+)
 def test_a_host_s_own_note_that_is_damaged_is_named(
-    run: Run, tmp_path: Path, name: str, content: bytes
+    run: Run, tmp_path: Path, name: str, command: Sequence[str], content: bytes
 ) -> None:
     depot, root = TestDepot(tmp_path / "depot"), tmp_path / "root"
     release = depot.release(app=depot.layer("app", APP))
@@ -176,7 +179,7 @@ def test_a_host_s_own_note_that_is_damaged_is_named(
     note = root / name.replace(DIGEST, app)
     note.write_bytes(content)
 
-    one_line(run("list", "--root", root), 65, str(note))
+    one_line(run(*command, "--root", root), 65, str(note), "packshot-env")
 
 
 def test_what_no_environment_is_was_not_scanned(run: Run, tmp_path: Path) -> None:

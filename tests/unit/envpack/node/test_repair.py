@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from envpack.node.activate import activate, roll_back
+from envpack.node.activate import activate, roll_back, state_of
 from envpack.node.check import check, failed
 from envpack.node.errors import EnvpackError, Unsuitable
 from envpack.node.host import Host
@@ -178,6 +178,33 @@ def test_half_a_release_s_folder_is_made_whole(host: Host, depot: TestDepot, lef
 
     assert host.release(second).digest == second
     assert started(host, second)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{"])
+@pytest.mark.parametrize(
+    "pattern", ["*/*.complete", "*/*.json", "releases/*/release.json", "releases/*/*.minisig"]
+)
+def test_a_note_that_a_power_failure_took_is_made_again_whoevers_it_is(
+    host: Host, depot: TestDepot, pattern: str, content: bytes | None
+) -> None:
+    first, second = releases(host, depot, 2)
+    damaged = [path.relative_to(host.root) for path in host.root.glob(pattern)]
+    for note in damaged:
+        path = host.root / note
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+        for digest, release in host.releases().items():
+            assert state_of(host, release), digest  # in words, and none of them raises
+
+        again(host, depot, second)
+
+        assert not failed(check(host, second, quick=True, needs_card=False))
+        assert started(host, second)
+        again(host, depot, first)
+        assert set(host.releases()) == {first, second}
+
+    assert len(damaged) >= 2
 
 
 def test_what_is_as_it_was_passes_a_quick_check_again(host: Host, depot: TestDepot) -> None:
