@@ -113,11 +113,11 @@ def list_edits(  # noqa: PLR0913 - each is a field of the query
     *,
     client: Caller,
     state: JobState | None = None,
-    batch: str | None = None,
+    batch: Annotated[str | None, Query(description="The edits of this batch.")] = None,
     suspect: Annotated[
         bool, Query(description="`true`: only those whose picture a person should look at.")
     ] = False,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    limit: Annotated[int, Query(ge=1, le=500, description="1 to 500.")] = 100,
     before: Annotated[UUID | None, Query(description="Older than this edit.")] = None,
 ) -> JSONResponse:
     """List edits, newest first."""
@@ -137,7 +137,11 @@ def list_edits(  # noqa: PLR0913 - each is a field of the query
     response_model=EditView,
     responses={304: {"description": "As `If-None-Match` has it."}, **declared(404, 422, 503)},
 )
-def status(client: Caller, job_id: UUID, if_none_match: Annotated[str, Header()] = "") -> Response:
+def status(
+    client: Caller,
+    job_id: UUID,
+    if_none_match: Annotated[str, Header(description="The `ETag` of an earlier answer.")] = "",
+) -> Response:
     """Tell how an edit stands; cheap to poll with `If-None-Match`."""
     return answer(client, _own(client, job_id), unless=if_none_match)
 

@@ -16,6 +16,7 @@ _PAGE: Final = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title} {version}</title>
+<link rel="icon" href="data:,">
 <style>
 :root {{ color-scheme: light dark }}
 body {{ font: 16px/1.5 system-ui, sans-serif }}
@@ -27,6 +28,7 @@ p {{ margin: .3rem 0 }}
 table {{ border-collapse: collapse; width: 100% }}
 td {{ border-top: 1px solid #8884; padding: .25rem .8rem .25rem 0; vertical-align: top }}
 td:first-child {{ white-space: nowrap }}
+td:last-child {{ width: 100% }}
 </style>
 <h1>{title} {version}</h1>
 <p>{description} For programs: <a href="openapi.json">openapi.json</a>.</p>
@@ -65,8 +67,10 @@ def _fields(
         for name, schema in form["properties"].items():
             yield name, name in form.get("required", ()), _whole(schema, described)
     for each in one.get("parameters", ()):
-        schema = {**each["schema"], "description": each.get("description", "")}
-        yield each["name"], each["required"], _whole(schema, described)
+        place = "A header. " if each["in"] == "header" else ""
+        schema = {**each["schema"], "description": f"{place}{each.get('description', '')}"}
+        if each["in"] != "path":  # that stands above
+            yield each["name"], each["required"], _whole(schema, described)
 
 
 def _whole(schema: Mapping[str, Any], described: Mapping[str, Any]) -> Mapping[str, Any]:
