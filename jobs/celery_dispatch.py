@@ -94,12 +94,7 @@ class CeleryDispatcher:
         self.app = make_app(redis_url)
         self.breaker = breaker or Breaker()
         self.outage = Outage("redis")
-        self._redis = redis.Redis.from_url(
-            redis_url,
-            socket_timeout=SOCKET_TIMEOUT,
-            socket_connect_timeout=CONNECT_TIMEOUT,
-            retry=Retry(NoBackoff(), 0),  # redis-py would try a refused port for seconds
-        )
+        self._redis = client_of(redis_url)
 
     def ready(self) -> bool:
         return not self.breaker.is_open
@@ -162,6 +157,17 @@ class CeleryDispatcher:
             told = str(reason) or type(reason).__name__
             raise Unavailable(f"Redis at {self.where}: {told}") from error
         self.breaker.succeeded()
+
+
+def client_of(redis_url: str) -> redis.Redis:
+    """Connected at its first use; one that is away costs seconds, and is told by redis-py's errors
+    and ``OSError``."""
+    return redis.Redis.from_url(
+        redis_url,
+        socket_timeout=SOCKET_TIMEOUT,
+        socket_connect_timeout=CONNECT_TIMEOUT,
+        retry=Retry(NoBackoff(), 0),  # redis-py would try a refused port for seconds
+    )
 
 
 def _where(redis_url: str) -> str:

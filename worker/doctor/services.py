@@ -11,12 +11,10 @@ from urllib.parse import urlsplit
 
 import redis
 import urllib3
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from sqlalchemy import text
 
 from jobs.artifacts import ArtifactStore
-from jobs.celery_dispatch import CONNECT_TIMEOUT, SOCKET_TIMEOUT
+from jobs.celery_dispatch import client_of
 from jobs.errors import Unavailable
 from jobs.model import ArtifactKey
 from jobs.postgres.migrate import MIN_SERVER, check_schema
@@ -168,14 +166,8 @@ def _info(site: Site, section: str) -> dict[str, Any]:
 
 
 def _ask(site: Site, question: Callable[[redis.Redis], Any]) -> Any:  # noqa: ANN401 - as it says
-    client = redis.Redis.from_url(
-        site.settings.redis_url.get_secret_value(),
-        socket_timeout=SOCKET_TIMEOUT,
-        socket_connect_timeout=CONNECT_TIMEOUT,
-        retry=Retry(NoBackoff(), 0),
-    )
     try:
-        with client:
+        with client_of(site.settings.redis_url.get_secret_value()) as client:
             return question(client)
     except (redis.RedisError, OSError) as error:
         raise Unavailable(f"Redis at {site.services.dispatcher.where}: {error}") from error

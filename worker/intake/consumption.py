@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from jobs.celery_dispatch import CONNECT_TIMEOUT, SOCKET_TIMEOUT
+from jobs.celery_dispatch import client_of
 from worker.intake.intake import Intake
 
 log = logging.getLogger(__name__)
@@ -97,13 +95,7 @@ class ConsumptionWatch:
 
 def oldest_message(redis_url: str, queue: str) -> bytes | None:
     """The message that the next consumer would get, seen on a connection of its own."""
-    client = redis.Redis.from_url(
-        redis_url,
-        socket_timeout=SOCKET_TIMEOUT,
-        socket_connect_timeout=CONNECT_TIMEOUT,
-        retry=Retry(NoBackoff(), 0),
-    )
-    with client:
+    with client_of(redis_url) as client:
         found = client.lindex(queue, -1)
     assert found is None or isinstance(found, bytes)
     return found
