@@ -19,6 +19,7 @@ from typing import Any, Callable, NamedTuple
 from envpack.node.errors import EnvpackError, NotThere
 
 _INTERRUPTED = 130  # as a shell says of SIGINT
+_READ_NO_MORE = 141  # as of a program that SIGPIPE ended
 _DISK = 74  # EX_IOERR
 _ROOM = "free some space and run it again"
 _OTHER_USER = "run it as a user who may, or name another place"
@@ -52,16 +53,18 @@ def main(program: str, about: str, commands: Mapping[str, Command], argv: Sequen
     """Run one command of a table; the exit code.  A fault is one line on stderr."""
     arguments = _parser(program, about, commands).parse_args(argv)
     command: Command = arguments.command
+    unread = _READ_NO_MORE
     try:
         with _usual_modes():
             answer = command.run(arguments)
+        unread = answer.exit_code or unread
         _say(answer.value if arguments.json else answer.text, as_json=arguments.json)
     except EnvpackError as fault:
         return _failed(program, str(fault), fault.exit_code, arguments.json)
     except BrokenPipeError:
         # Whoever read has seen enough; Python's own flush at exit must not complain of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return unread
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as fault:
         return _failed(program, _said(fault), NotThere.exit_code, arguments.json)
     except OSError as fault:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -232,6 +234,25 @@ def test_what_a_disk_refuses_is_named_with_a_way_out(
 
     assert commands.main("packshot-env", "", table, ["try"]) == 74
     assert re.fullmatch(rf"packshot-env: the link: .*{advice}.*\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("said", "code"), [(0, 141), (1, 1)])
+def test_an_answer_that_nobody_reads_is_no_success(said: int, code: int) -> None:
+    script = f"""
+import sys
+from envpack.node.commands import Answer, Command, main
+answer = Answer("x" * 1_000_000, None, {said})
+sys.exit(main("p", "", {{"try": Command("", lambda _: None, lambda _: answer)}}, ["try"]))
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+    assert process.returncode == code
 
 
 def test_a_name_where_a_whole_digest_is_meant_says_so(run: Run, tmp_path: Path) -> None:
