@@ -17,6 +17,8 @@ import torch
 from diffusers.models.attention import FeedForward
 
 from jobs.errors import BadSettings
+from tests.engine.test_exact import transformer
+from worker.engine.diffusers.compiling import compile_blocks
 from worker.engine.diffusers.exact import Stream
 
 pytestmark = [
@@ -172,6 +174,20 @@ def test_a_product_of_another_activation_stops_the_start(monkeypatch: pytest.Mon
     layer = feed_forward("gelu-approximate").bfloat16()
     with pytest.raises(BadSettings, match="not the one that this engine compiles"):
         use_gelu_products(layer)
+
+
+def test_a_c_compiler_that_fails_refuses_the_start_and_names_the_way_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """triton calls it before its first kernel: here, the probe's."""
+    from worker.engine.diffusers import kernels  # noqa: PLC0415
+
+    def no_headers(*_values: object, **_how: object) -> None:
+        raise subprocess.CalledProcessError(1, ["gcc", "driver.c"])
+
+    monkeypatch.setattr(kernels._joined, "run", no_headers)  # noqa: SLF001
+    with pytest.raises(BadSettings, match=r"gcc.*exit status 1\.: set PACKSHOT_COMPILED=false"):
+        compile_blocks(transformer(zero_cond_t=False), own_kernels=True)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from subprocess import CalledProcessError
 from typing import Any, Final
 
 import torch
@@ -46,9 +47,11 @@ def compile_blocks(
     """Compile the block that repeats; ``backend`` is one of torch's, by name or as a function.
 
     ``own_kernels``: with those of ``kernels``, which need a CUDA card.  Nothing is compiled before
-    the first pass.  Raises ``BadSettings`` as ``use_real_rotary``.
+    the first pass, but for a probe of those.  Raises ``BadSettings`` as ``use_real_rotary``, and
+    where the compiler fails.
     """
-    use_real_rotary(transformer, own_kernel=own_kernels)
+    with all_is_compiled():  # a probe runs our kernel, the first thing that needs a C compiler
+        use_real_rotary(transformer, own_kernel=own_kernels)
     if own_kernels:
         from worker.engine.diffusers.kernels import use_gelu_products  # noqa: PLC0415 - triton
 
@@ -86,7 +89,7 @@ def all_is_compiled() -> Iterator[None]:
 
     try:
         yield
-    except TorchDynamoException as error:
+    except (TorchDynamoException, CalledProcessError) as error:
         if failure_of(error) is not None:
             raise
         lines = [line for line in str(error).splitlines() if line.strip()]
