@@ -100,5 +100,5 @@ def failed_imports(tree: Path, names: list[str], *applications: Path) -> dict[st
         loaded = ", ".join(names) or "nothing"
         raise Unsuitable(f"{python}: ended while it loaded {loaded}: {ended.last_line}") from fault
     if prefix != str(tree):
-        raise Unsuitable(f"{python}: believes to be in {prefix}: unpack it again")
+        raise Unsuitable(f"{python}: believes to be in {prefix}: packshot-env unpack --again")
     return dict(failed)

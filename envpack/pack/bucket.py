@@ -56,7 +56,7 @@ class Bucket:
         with source.open("rb") as file:  # not before: hashing what is there already costs minutes
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != digest:
-            raise NotTrusted(f"{item.path}: its content is {found}: pack it again")
+            raise NotTrusted(f"{item.path}: its content is {found}: remove it, then pack again")
         with self._gate():
             self._client.fput_object(
                 self._bucket,

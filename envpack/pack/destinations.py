@@ -87,7 +87,7 @@ def _fill(origin: BinaryIO, target: BinaryIO, item: Item) -> None:
         found = _continued(origin, target)
     if item.sha256 not in {None, found}:
         target.truncate(0)
-        raise NotTrusted(f"{item.path}: its content is {found}: pack it again")
+        raise NotTrusted(f"{item.path}: its content is {found}: remove it, then pack again")
 
 
 def _continued(origin: BinaryIO, target: BinaryIO) -> str:
@@ -147,7 +147,7 @@ class Host:
                 self._run([*self._ssh, self.host, f"rm -f -- {folder}/{shlex.quote(item.path)}"])
                 raise NotTrusted(
                     f"{self.where}/{item.path}: its content is {found.get(item.path)}; it was"
-                    " removed there: ship again, and pack again if that does not help"
+                    " removed there: ship again; if that does not help, remove it here, then pack again"
                 )
 
     def _run(self, words: Sequence[str | Path], stdin: str = "") -> str:
