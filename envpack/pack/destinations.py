@@ -147,7 +147,8 @@ class Host:
                 self._run([*self._ssh, self.host, f"rm -f -- {folder}/{shlex.quote(item.path)}"])
                 raise NotTrusted(
                     f"{self.where}/{item.path}: its content is {found.get(item.path)}; it was"
-                    " removed there: ship again; if that does not help, remove it here, then pack again"
+                    " removed there: ship again; if that does not help, remove it here too, and"
+                    " pack again"
                 )
 
     def _run(self, words: Sequence[str | Path], stdin: str = "") -> str:
