@@ -15,6 +15,11 @@ from jobs.errors import SchemaMismatch
 from jobs.postgres.connection import Database
 
 MIGRATION_LOCK: Final = 0x7061636B  # "pack": one migration at a time
+#: Programs that know this schema or a newer one may use the present one.  A migration that only
+#: adds leaves it; one that takes away what they use raises it.  So a release can stand beside the
+#: next one, and come back after it.
+USABLE_FROM: Final = "0004"
+NOTE: Final = "usable by programs that know schema "  # and its number: the version table's comment
 MIN_SERVER: Final = 150_000  # PostgreSQL 15, as server_version_num counts
 
 
@@ -31,19 +36,22 @@ def migrate(database: Database, *, to: str = "head") -> str:
         connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
         connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
         connection.exec_driver_sql("SET LOCAL lock_timeout TO DEFAULT")
-        _check_known(connection, database.where)
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, to)
+        if not _is_ahead(connection, database.where):
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, to)
+            _note(connection, f"{NOTE}{USABLE_FROM}")
         return _current(connection) or ""
 
 
 def check_schema(database: Database) -> None:
-    """Raise ``SchemaMismatch`` unless the ledger is at the revision this program knows."""
-    wanted = ScriptDirectory.from_config(_config()).get_current_head()
+    """Raise ``SchemaMismatch`` unless the ledger is at the revision this program knows, or at a
+    newer one that says it may be used."""
+    wanted = _scripts().get_current_head()
     with database.connect() as connection:
         found = _current(connection)
-        _check_known(connection, database.where)
+        if _is_ahead(connection, database.where):
+            return
     if found != wanted:
         raise SchemaMismatch(
             f"Postgres at {database.where} has schema {found or 'none'}, this program needs"
@@ -51,14 +59,33 @@ def check_schema(database: Database) -> None:
         )
 
 
-def _check_known(connection: Connection, where: str) -> None:
-    found = _current(connection)
-    known = {one.revision for one in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if found is not None and found not in known:
-        raise SchemaMismatch(
-            f"Postgres at {where} has schema {found}, which this program does not know:"
-            " it is older than the ledger; run the newer version here"
-        )
+def _is_ahead(connection: Connection, where: str) -> bool:
+    """Of a newer program, and of use to this one.  Raises ``SchemaMismatch`` if it is of none."""
+    found, scripts = _current(connection), _scripts()
+    if found is None or found in {one.revision for one in scripts.walk_revisions()}:
+        return False
+    told = _noted(connection)
+    if told.startswith(NOTE) and told.removeprefix(NOTE) <= (scripts.get_current_head() or ""):
+        return True
+    raise SchemaMismatch(
+        f"Postgres at {where} has schema {found}, which this program does not know:"
+        " it is older than the ledger; run the newer version here"
+    )
+
+
+def _note(connection: Connection, note: str) -> None:
+    """Once: only the table's owner may."""
+    if _noted(connection) != note:
+        connection.exec_driver_sql(f"COMMENT ON TABLE packshot_version IS '{note}'")
+
+
+def _noted(connection: Connection) -> str:
+    question = "SELECT obj_description('packshot_version'::regclass, 'pg_class')"
+    return connection.exec_driver_sql(question).scalar_one() or ""
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
 
 
 def _current(connection: Connection) -> str | None:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from jobs.errors import SchemaMismatch
 from jobs.postgres.connection import Database
 from jobs.postgres.ledger import PostgresLedger
-from jobs.postgres.migrate import check_schema, migrate
+from jobs.postgres.migrate import NOTE, check_schema, migrate
 from tests.conformance.scenes import UNKNOWN, WORKER, at_once, new, submitted
 from tests.services import fresh_database
 
@@ -25,9 +25,11 @@ def bare(postgres_url: str) -> Iterator[Database]:
         database.close()
 
 
-def stamp(database: Database, revision: str) -> None:
+def stamp(database: Database, revision: str, *, usable_from: str = "9999") -> None:
+    """As a program of that revision would leave it."""
     with database.connect() as connection:
         connection.execute(text("UPDATE packshot_version SET version_num = :r"), {"r": revision})
+        connection.execute(text(f"COMMENT ON TABLE packshot_version IS '{NOTE}{usable_from}'"))
 
 
 def test_an_empty_database_becomes_a_ledger(bare: Database) -> None:
@@ -89,6 +91,26 @@ def test_another_revision_is_refused_with_what_to_do(
     stamp(bare, other)
 
     with pytest.raises(SchemaMismatch, match=rf"schema {other}.*{to_do}"):
+        check_schema(bare)
+
+
+def test_a_newer_ledger_that_may_be_used_is_used_and_left_as_it_is(bare: Database) -> None:
+    """A release beside the next one, or back after it, over a migration that only added."""
+    migrate(bare)
+    stamp(bare, "9999", usable_from="0004")
+
+    check_schema(bare)
+
+    assert migrate(bare) == "9999"
+
+
+def test_a_newer_ledger_that_says_nothing_is_refused(bare: Database) -> None:
+    migrate(bare)
+    stamp(bare, "9999")
+    with bare.connect() as connection:
+        connection.execute(text("COMMENT ON TABLE packshot_version IS NULL"))
+
+    with pytest.raises(SchemaMismatch, match="run the newer version here"):
         check_schema(bare)
 
 
