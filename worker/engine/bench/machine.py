@@ -39,7 +39,7 @@ def _driver() -> str | None:
 
 
 def _processor_name() -> str:
-    return f"CPU, {torch.get_num_threads()} threads"
+    return f"CPU, threads: {torch.get_num_threads()}"
 
 
 def _version(package: str) -> str | None:

@@ -20,6 +20,7 @@ from worker.engine.bench.rows import BASELINE, Outcome, Row, row_of, seconds_by_
 from worker.engine.bench.sizes import Architecture
 from worker.engine.bench.stopwatch import Stopwatch
 from worker.engine.bench.work import settle
+from worker.engine.diffusers import host
 from worker.engine.diffusers.compiling import is_compiled
 from worker.engine.diffusers.engine import DiffusersEngine
 from worker.engine.diffusers.offer import Offer
@@ -144,13 +145,15 @@ def measured(setting: Setting, built: Built, case: Case) -> tuple[Row, Image.Ima
 
     row = row_of(case, Outcome.MEASURED)
     row.levers = {**row.levers, "compiled": is_compiled(pipeline.transformer)}
-    return row, _timed(
+    picture = _timed(
         setting,
         built,
         row,
         engine.warm_up,
         lambda: edited(engine, setting.sources(), request, seed=SEED, on_step=go_on),
     )
+    row.levers = {**row.levers, "locked_gib": host.gib_locked(pipeline)}
+    return row, picture
 
 
 def _timed(

@@ -133,6 +133,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 def _levers(row: Mapping[str, Any]) -> str:
     levers = row["levers"]
     words = [row["placement"]]
+    words += [f"{levers['locked_gib']:.1f} GiB locked"] if levers["locked_gib"] else []
     words += [levers["precision"]] if levers["precision"] != "bf16" else []
     words += [levers["attention"]] if levers["attention"] != "native" else []
     words += [name for name in ("compiled", "autotuned", "flat_vae") if levers[name]]

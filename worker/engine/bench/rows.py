@@ -63,6 +63,7 @@ def row_of(case: Case, outcome: Outcome, why: str = "") -> Row:
             "autotuned": load.autotuned,
             "flat_vae": load.flat_vae,
             "step_cache": load.step_cache,
+            "locked_gib": 0.0,  # of weights, in the host's memory
         },
     )
 

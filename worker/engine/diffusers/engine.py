@@ -40,7 +40,7 @@ from worker.engine.diffusers.offer import (
 )
 from worker.engine.diffusers.phases import Phases, asking_before
 from worker.engine.diffusers.pipeline import Report, load_pipeline, read_index
-from worker.engine.diffusers.placement import AUTO, Placed, Placement, choose
+from worker.engine.diffusers.placement import AUTO, GIB, MIB, Placed, Placement, choose
 from worker.engine.diffusers.placing import (
     card_peak_mib,
     forget_card_peak,
@@ -171,6 +171,8 @@ class DiffusersEngine:
             "seconds": seconds,
             "parts": report.parts,
         }
+        if self.placement is not Placement.RESIDENT:
+            facts["locked_mib"] = round(host.gib_locked(self._pipeline) * GIB / MIB)
         log.info("model_loaded", extra=facts | dict(placed.facts()))
 
     def warm_up(self) -> None:

@@ -107,6 +107,11 @@ def gib_lacking(more: float) -> float:
     return max(more + min(MARGIN, more) - gib_available(), 0.0)
 
 
+def gib_locked(pipeline: Any) -> float:  # noqa: ANN401
+    """Of weights, without what powers of two add."""
+    return sum(bytes_of(tensor) for tensor in _tensors_of(pipeline) if tensor.is_pinned()) / GIB
+
+
 def parts_of(pipeline: Any) -> dict[str, torch.nn.Module]:  # noqa: ANN401
     """Those that have weights, by name."""
     return {
