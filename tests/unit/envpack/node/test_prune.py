@@ -182,7 +182,9 @@ def test_nothing_is_pruned_beside_a_release_that_cannot_be_read(
     document.chmod(0o644)
     document.write_bytes(document.read_bytes().replace(b"test-2", b"test-3"))
 
-    with pytest.raises(NotTrusted, match="holds another one: packshot-env unpack --again; or remove"):
+    with pytest.raises(
+        NotTrusted, match="holds another one: packshot-env unpack --again; or remove"
+    ):
         prune(host, keep=0)
 
     assert len(names(host.root / "app")) == 6  # of each: the tree, its manifest and mark
