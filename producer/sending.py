@@ -69,7 +69,8 @@ class Sender:
         self, edits: Sequence[E], draft: Callable[[E], Draft | JobsError], *, size: int
     ) -> Iterator[Iterator[NewJob | JobsError]]:
         """By ``size``, in order.  While one is recorded, the pictures of the next are sent."""
-        with ThreadPoolExecutor(UPLOADS, thread_name_prefix="upload") as pool:
+        pool = ThreadPoolExecutor(UPLOADS, thread_name_prefix="upload")
+        try:
             before: Iterator[NewJob | JobsError] | None = None
             for start in range(0, len(edits), size):
                 drafts = map(draft, edits[start : start + size])
@@ -79,6 +80,8 @@ class Sender:
                 before = begun
             if before is not None:
                 yield before
+        finally:  # after Ctrl-C nobody waits for more than what is on its way
+            pool.shutdown(cancel_futures=True)
 
     def _begun(
         self, pool: ThreadPoolExecutor, checked: Sequence[Draft | JobsError]

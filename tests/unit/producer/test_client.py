@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +16,7 @@ from jobs.ids import new_job_id
 from jobs.ledger import Submitted
 from jobs.model import ArtifactKey, Job, JobId
 from jobs.settings import ProducerSettings
+from jobs.testing import MemoryArtifacts
 from producer import client as client_module
 from producer.bootstrap import connect
 from producer.client import Client
@@ -104,6 +106,33 @@ def test_a_picture_of_many_edits_is_uploaded_once(shop: Shop) -> None:
     assert len(counted) == 1
 
 
+def test_who_interrupts_waits_for_no_picture_that_is_not_on_its_way_yet() -> None:
+    interrupted = threading.Event()
+    colours = [f"rgb({number % 256}, {number // 256}, 0)" for number in range(500)]
+    edits = [Edit(pictures=[photo(one)], instruction="red") for one in colours]
+    taken = []
+
+    class SlowArtifacts(MemoryArtifacts):
+        """Takes the first picture, and the others once somebody has had enough."""
+
+        def put(self, key: ArtifactKey, data: bytes, *, media_type: str) -> None:
+            assert data in edits[0].pictures or interrupted.wait(30)
+            taken.append(key)
+            super().put(key, data, media_type=media_type)
+
+    def interrupt() -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    shop = Shop(artifacts=SlowArtifacts())
+    shop.ledger.register(WORKER)
+
+    with pytest.raises(KeyboardInterrupt):
+        list(shop.client().submitting(edits, each=interrupt))
+    assert len(taken) < len(edits)
+    assert shop.jobs == []
+
+
 def test_an_edit_without_its_picture_harms_no_other(client: Client, tmp_path: Path) -> None:
     missing = replace(edit("two"), pictures=[Picture.at(tmp_path / "gone.png")])
 
@@ -173,15 +202,6 @@ def test_a_wait_that_ends_too_early_says_how_many_are_left(client: Client) -> No
 
     with pytest.raises(Timeout, match="1 of 1 jobs not finished after"):
         client.wait(job.id, timeout=timedelta(milliseconds=1))
-
-
-def test_a_job_is_named_by_its_id_or_the_text_of_it(client: Client) -> None:
-    job = client.submit(edit())
-
-    assert client.status(str(job.id)).id == job.id
-    assert client.history(str(job.id)) == client.history(job.id)
-    assert client.cancel(str(job.id)).id == job.id
-    assert client.wait_all([str(job.id), job.id])[0].id == job.id
 
 
 @pytest.mark.parametrize("what", ["status", "place", "history", "result", "cancel", "wait"])
