@@ -81,8 +81,8 @@ def verify(what: str, message: bytes, signature: Signature, keys: Iterable[Publi
     if key is None:
         names = ", ".join(one.name for one in known) or "none"
         raise NotTrusted(
-            f"{what}: signed with key {key_name(signature.key_id)}; trusted here: {names}; if that"
-            " one is yours, trust it too"
+            f"{what}: signed with key {key_name(signature.key_id)}; trusted here: {names}:"
+            " --key names who is trusted"
         )
     prehashed = signature.algorithm == PREHASHED
     signed = blake2b(message).digest() if prehashed else message

@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -157,9 +157,8 @@ class DepotFolder:
     def _remove_abandoned_parts(self) -> None:
         """By their locks: who writes one may be in a container, where process ids are others."""
         for path in self._parts.glob("*"):
-            if path.is_file() and _is_abandoned(path):
-                shutil.rmtree(_beside(path), ignore_errors=True)
-                path.unlink(missing_ok=True)
+            if path.is_file():
+                _remove_if_abandoned(path)
 
     def _json(self, name: str) -> Any:  # noqa: ANN401 - any JSON
         return parsed(f"{self.folder}/{name}", self.read(name))
@@ -181,10 +180,8 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _is_abandoned(part: Path) -> bool:
-    try:
-        with part.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # locked, kept meanwhile, or another user's
-        return False
-    return True
+def _remove_if_abandoned(part: Path) -> None:
+    with suppress(OSError), part.open("r+b") as file:  # of locked, kept, or another user's: nothing
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(_beside(part), ignore_errors=True)
+        part.unlink(missing_ok=True)
