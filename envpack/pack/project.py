@@ -26,7 +26,7 @@ _BUILD: Final = (
 #: Modules of this project that are loaded before a worker takes its first job, or a client asks.
 IMPORTS: Final = (
     *("worker.cli", "worker.process", "worker.engine.diffusers.engine"),
-    "producer.cli.main",
+    "producer.cli.commands",
 )
 _NAME: Final = re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+)(-.+)?-[^-]+-[^-]+-[^-]+\.whl")
 

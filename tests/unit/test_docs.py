@@ -9,7 +9,7 @@ import click
 import pytest
 
 from jobs.states import MOVES
-from producer.cli.main import cli
+from producer.cli.commands import cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("models/*/README.md")])

@@ -28,7 +28,7 @@ def test_a_package_loads_nothing_heavy(package: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["producer.cli.main", "envpack.cli", "jobs.settings", "jobs.testing"]
+    "module", ["producer.cli.commands", "envpack.cli", "jobs.settings", "jobs.testing"]
 )
 def test_what_a_command_needs_to_show_its_help_loads_nothing_heavy(module: str) -> None:
     assert loaded_by(module) == []

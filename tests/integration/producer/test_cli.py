@@ -24,7 +24,7 @@ from jobs.model import DEFAULT_MODEL, ServedModel, WorkerInfo
 from jobs.postgres.ledger import PostgresLedger
 from jobs.s3 import S3Store
 from producer.cli.app import App
-from producer.cli.main import cli
+from producer.cli.commands import cli
 from tests.services import fresh_database
 from tests.unit.producer.shop import folder_of, photo
 

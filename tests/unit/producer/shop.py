@@ -21,7 +21,7 @@ from jobs.model import Failure, Holding, Job, JobId, Lease, ServedModel, WorkerI
 from jobs.testing import MemoryArtifacts, MemoryLedger, RecordingDispatcher
 from producer.bootstrap import Initialised
 from producer.cli.app import App
-from producer.cli.main import cli
+from producer.cli.commands import cli
 from producer.client import Client
 
 WORKER: Final = WorkerInfo(

@@ -14,9 +14,10 @@ import pytest
 
 from jobs import errors
 from jobs.errors import JobsError, Unavailable
-from producer.cli import commands
+from producer.cli import group
+from producer.cli.commands import cli
 from producer.cli.exits import EXIT_CODES
-from producer.cli.main import cli
+from producer.cli.main import main
 from producer.client import Client
 from tests.unit.producer.shop import Shop
 
@@ -40,8 +41,8 @@ vars(PLUGINS).update(greet=greet, lazy=lazy)
 
 
 def plug_in(monkeypatch: pytest.MonkeyPatch, **entries: str) -> None:
-    found = [EntryPoint(name, value, commands.GROUP) for name, value in entries.items()]
-    monkeypatch.setattr(commands, "entry_points", lambda *, group: found if group else [])
+    found = [EntryPoint(name, value, group.GROUP) for name, value in entries.items()]
+    monkeypatch.setattr(group, "entry_points", lambda *, group: found if group else [])
 
 
 # ---- plug-ins
@@ -151,6 +152,26 @@ def test_ctrl_c_is_exit_code_130_without_a_traceback(shop: Shop) -> None:
     assert result.stderr == "packshot: interrupted\n"
 
 
+def test_ctrl_c_while_it_loads_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Impatient:
+        """Interrupts as the commands are looked for."""
+
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "producer.cli.commands":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "producer.cli.commands")
+    monkeypatch.setattr(sys, "meta_path", [Impatient, *sys.meta_path])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "packshot: interrupted\n"
+
+
 def test_log_lines_do_not_spill_onto_the_terminal(shop: Shop) -> None:
     result = shop.run("list")
     logging.getLogger("celery").warning("something")
@@ -188,7 +209,7 @@ def test_every_command_speaks_json_and_shows_an_example(shop: Shop, name: str) -
 
 def test_help_loads_no_driver() -> None:
     probe = (
-        "import sys; from producer.cli.main import cli;"
+        "import sys; from producer.cli.commands import cli;"
         "cli.main(['--help'], standalone_mode=False);"
         f"print(*(m for m in {HEAVY!r} if m in sys.modules), file=sys.stderr)"
     )
@@ -215,7 +236,7 @@ def test_every_option_says_what_it_does() -> None:
     context = click.Context(cli)
     named = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
     loaded = {
-        name: one.load() if isinstance(one, commands.Plugin) else one for name, one in named.items()
+        name: one.load() if isinstance(one, group.Plugin) else one for name, one in named.items()
     }
     mute = [
         f"{name} {param.opts[0]}"
