@@ -184,7 +184,7 @@ class _Controller(WorkController):
 
     def start(self) -> None:
         try:
-            with suppress(WorkerShutdown):
+            with suppress(SystemExit):  # Celery's word for an end, ours or its own
                 self.blueprint.start(self)  # type: ignore[union-attr]  # made with it
         finally:
             self.stop()
