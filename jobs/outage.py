@@ -12,17 +12,17 @@ class Outage:
     """Thread-safe.  In the log: ``<service>_away`` with the reason, and ``<service>_back``."""
 
     def __init__(self, service: str) -> None:
-        self._service = service
+        self.service = service
         self._changing = threading.Lock()
         self.lasts = False
 
     def begins(self, reason: object) -> None:
         if self._turns(lasts=True):
-            log.warning("%s_away", self._service, extra={"reason": str(reason)})
+            log.warning("%s_away", self.service, extra={"reason": str(reason)})
 
     def ends(self) -> None:
         if self._turns(lasts=False):
-            log.info("%s_back", self._service)
+            log.info("%s_back", self.service)
 
     def _turns(self, *, lasts: bool) -> bool:
         with self._changing:

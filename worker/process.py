@@ -18,6 +18,7 @@ from uuid import uuid4
 from jobs.connect import Services
 from jobs.errors import FailureClass, LeaseLost, SchemaMismatch, Unavailable
 from jobs.model import Failure, Lease, WorkerInfo
+from jobs.outage import Outage
 from jobs.reconciler import Reconciler
 from worker.attempt.leases import LeaseKeeper
 from worker.attempt.provenance import Labeller
@@ -136,6 +137,7 @@ class WorkerProcess:
             watchdog=self.watchdog,
             card=self.card,
         )
+        self.health.tally.depend_on(self._outages)
         model = self.engine.model
         log.info(
             "worker_ready",
@@ -152,6 +154,11 @@ class WorkerProcess:
         if self.settings.health_port and self._signals < 2:
             self.health.tally.wait_read(LAST_LOOK)
         return self.exit
+
+    @property
+    def _outages(self) -> tuple[Outage, ...]:
+        redis = self.services.dispatcher.outage
+        return (self.keeper.outage, self.runner.outage, redis, self.consumer.outage)
 
     def _join(self) -> bool:
         """Be known to the ledger; an outage just now must not cost the load of a model.

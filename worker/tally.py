@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -18,6 +18,7 @@ from prometheus_client import (
 )
 
 from jobs.model import Priority
+from jobs.outage import Outage
 from worker.attempt.outcomes import Verdict
 from worker.held import Held
 from worker.pages import Page
@@ -62,8 +63,19 @@ class Tally:
 
     def watch(self, is_busy: Callable[[], bool]) -> None:
         """From now on there is a card."""
-        gauge = Gauge("packshot_card_busy", "1 while a job is on the card.", registry=self.registry)
-        gauge.set_function(lambda: float(is_busy()))
+        busy = Gauge("packshot_card_busy", "1 while a job is on the card.", registry=self.registry)
+        busy.set_function(lambda: float(is_busy()))
+
+    def depend_on(self, outages: Iterable[Outage]) -> None:
+        """From now on these services are needed."""
+        away = Gauge(
+            "packshot_service_away",
+            "1 if it did not answer when it was last needed.",
+            ["service"],
+            registry=self.registry,
+        )
+        for outage in outages:
+            away.labels(outage.service).set_function(partial(_lasts, outage))
 
     def ended(self, held: Held, verdict: Verdict) -> None:
         """An attempt is over."""
@@ -91,3 +103,7 @@ class Tally:
         with self._news:
             self._shown = max(self._shown, count)
             self._news.notify_all()
+
+
+def _lasts(outage: Outage) -> float:
+    return float(outage.lasts)

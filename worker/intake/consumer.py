@@ -77,8 +77,8 @@ class Consumer:
         self.intake = intake
         obey_shutdown(drain)
         register(make_app(redis_url), intake.message)
-        self._outage = Outage("consumer")
-        logging.getLogger(CELERYS).addFilter(partial(_is_other_news, self._outage))
+        self.outage = Outage("consumer")
+        logging.getLogger(CELERYS).addFilter(partial(_is_other_news, self.outage))
         self._loop = self._fresh()
 
     def start(self) -> None:
@@ -102,7 +102,7 @@ class Consumer:
         app = make_app(self.redis_url)
         app.conf.task_queues = [Queue(self.queue)]
         app.conf.task_default_queue = self.queue
-        return Loop(app, self.name, self.intake, self._outage)
+        return Loop(app, self.name, self.intake, self.outage)
 
 
 class Loop:

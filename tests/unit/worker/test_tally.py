@@ -24,6 +24,7 @@ def samples(tally: Tally) -> dict[str, float]:
 def tallied(bench: Bench) -> Tally:
     tally = Tally()
     tally.watch(lambda: bench.card.held is not None)
+    tally.depend_on([bench.keeper.outage])
     bench.runner = replace(bench.runner, on_ended=tally.ended)
     return tally
 
@@ -39,6 +40,17 @@ def test_attempts_are_counted_by_verdict_and_seconds_by_stage() -> None:
     assert found["packshot_stage_seconds_total{stage=card}"] > 0
     assert found["packshot_card_busy"] == 0
     assert "packshot_stage_seconds_total{stage=total}" not in found
+
+
+def test_a_service_that_is_away_is_shown() -> None:
+    bench = Bench()
+    tally, shown = tallied(bench), "packshot_service_away{service=ledger}"
+    before = samples(tally)[shown]
+    bench.keeper.outage.begins("refused")
+    meanwhile = samples(tally)[shown]
+    bench.keeper.outage.ends()
+
+    assert (before, meanwhile, samples(tally)[shown]) == (0, 1, 0)
 
 
 def test_it_knows_whether_somebody_has_read_the_last_attempt() -> None:

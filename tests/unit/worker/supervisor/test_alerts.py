@@ -11,6 +11,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from jobs.outage import Outage
 from worker.attempt.outcomes import Verdict
 from worker.settings import SUPERVISOR_PORT
 from worker.supervisor.board import Board
@@ -40,6 +41,7 @@ def board() -> Board:
     post.xids[79] += 1
     tally = Tally()
     tally.watch(lambda: False)
+    tally.depend_on([Outage("ledger")])
     post.totals.take(tally.page().body.decode())
     return Board(supervisor=Supervisor(posts=[post], losses=Nobody()))
 
