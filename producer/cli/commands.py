@@ -8,6 +8,7 @@ from typing import Unpack
 
 import click
 
+from jobs.durations import brief
 from jobs.ledger import JobFilter, Place
 from jobs.states import JobState
 from producer.cli import (
@@ -24,7 +25,6 @@ from producer.cli import (
     watching,
 )
 from producer.cli.app import App, stdin, stdout, who
-from producer.cli.durations import brief
 from producer.cli.entries import Entry, asked, entry_of, spelled
 from producer.cli.group import Commands, quieten
 from producer.client import Client

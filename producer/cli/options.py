@@ -9,12 +9,12 @@ from typing import Any, Final, TypedDict, TypeVar
 
 import click
 
+from jobs.durations import duration
+from jobs.errors import InvalidRequest
 from jobs.model import MAX_FAILURES, OutputFormat, Priority
 from producer.cli.app import App
-from producer.cli.durations import Duration
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-DURATION: Final = Duration()
 
 
 class Pair(click.ParamType[tuple[str, str]]):
@@ -27,6 +27,23 @@ class Pair(click.ParamType[tuple[str, str]]):
         if not name.strip() or not equals:
             self.fail(f"{str(value)[:80]!r} is not of the form NAME=VALUE", param, ctx)
         return name.strip(), text
+
+
+class Duration(click.ParamType[timedelta]):
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return duration(str(value))
+        except InvalidRequest as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION: Final = Duration()
 
 
 def _set_json(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: FBT001

@@ -10,9 +10,9 @@ from typing import Any, Final, Self
 
 from rich.text import Text
 
+from jobs.durations import brief
 from jobs.model import Job
 from jobs.states import JobState
-from producer.cli.durations import brief
 from producer.cli.tables import console, plain_table, state_text
 from producer.client import Client
 

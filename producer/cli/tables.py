@@ -17,11 +17,11 @@ from rich.segment import SegmentLines
 from rich.table import Table
 from rich.text import Text
 
+from jobs.durations import brief
 from jobs.ledger import Move
 from jobs.model import Job
 from jobs.states import JobState
 from producer.cli.cut import Cut
-from producer.cli.durations import brief
 from producer.cli.entries import Entry, printable
 from producer.views import error_json, job_json
 

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from jobs.durations import brief, duration
 from jobs.errors import InvalidRequest
-from producer.cli.durations import brief, duration
 
 
 @pytest.mark.parametrize(
