@@ -27,6 +27,7 @@ from worker.engine.bench.session import Session
 from worker.engine.bench.sizes import FULL, TINY
 from worker.engine.bench.work import forward_tflop
 from worker.engine.diffusers import host
+from worker.engine.diffusers.exact import CannotCompile
 from worker.engine.diffusers.placement import Placement
 
 pytestmark = pytest.mark.engine
@@ -221,6 +222,19 @@ def test_a_case_that_fails_is_a_row_and_the_next_one_runs(setting: Setting) -> N
     assert failed.outcome is Outcome.FAILED
     assert "must be one of" in failed.why
     assert fast.outcome is Outcome.MEASURED
+
+
+def test_a_compiler_that_fails_is_a_failure_and_no_row_that_was_left_out(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_how: object) -> None:
+        raise CannotCompile("the blocks cannot be compiled")
+
+    monkeypatch.setattr(session, "measured", broken)
+    _, row = told(setting, tiny("quality"))
+
+    assert row.outcome is Outcome.FAILED
+    assert "set PACKSHOT_COMPILED=false" in row.why
 
 
 class Unlocking:

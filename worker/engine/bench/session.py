@@ -15,6 +15,7 @@ from worker.engine.bench.cases import Case, planned
 from worker.engine.bench.measuring import Built, Setting, baseline, build, measured
 from worker.engine.bench.rows import BASELINE, Outcome, Row, compare, row_of
 from worker.engine.diffusers import host
+from worker.engine.diffusers.exact import CannotCompile
 from worker.engine.diffusers.offer import is_installed
 from worker.engine.diffusers.placement import Placement
 from worker.engine.diffusers.placing import free_unused
@@ -68,6 +69,8 @@ class Session:
         """A case that fails is a row as well, and the next one is built anew."""
         try:
             return measure(case)
+        except CannotCompile as error:
+            return row_of(case, Outcome.FAILED, str(error))
         except BadSettings as error:
             return row_of(case, Outcome.NOT_RUN, str(error))
         except Interrupted:

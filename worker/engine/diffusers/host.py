@@ -99,10 +99,9 @@ def gib_more(pipeline: Any, now: Placement, then: Placement) -> float:  # noqa: 
 
 
 def gib_lacking(more: float) -> float:
-    """Of what weights would take in addition, and what is to be left beside them; 0: there is room.
+    """What the host has too little of for so much more, and for all that is beside weights.
 
-    By the rule that weights are locked by at a start, so that an edit that has them locked for the
-    next smaller placement finds no other host than the start would have.
+    By the rule of ``has_room_to_lock``: a second try locks only what a start would have locked.
     """
     return max(more + min(MARGIN, more) - gib_available(), 0.0)
 
