@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from jobs.errors import BadSettings, JobsError
+from jobs.errors import BadSettings, InvalidRequest, JobsError
 from producer.cli.app import App
 from producer.cli.exits import FAULT, READ_NO_MORE, tell, tell_fault
 from producer.cli.main import INTERRUPTED
@@ -84,6 +84,11 @@ class Commands(click.Group):
         app = ctx.ensure_object(App)
         try:
             super().invoke(ctx)
+        except click.UsageError as error:
+            if not app.as_json:
+                raise
+            tell(InvalidRequest(error.format_message()), as_json=True)
+            code = error.exit_code
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -127,6 +128,22 @@ def test_an_error_is_json_for_machines(shop: Shop) -> None:
     result = shop.run("list", "--json", connect=failing(Unavailable("away")))
 
     assert result.stderr == '{"error": {"code": "unavailable", "message": "away"}}\n'
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["submit", "-", "-i", "red", "--seed", "x", "--json"], "'--seed': 'x' is not a valid"),
+        (["wait", "--json"], "Name jobs by their ids"),
+    ],
+)
+def test_a_wrong_option_is_json_for_machines_too(shop: Shop, args: list[str], says: str) -> None:
+    result = shop.run(*args)
+    error = json.loads(result.stderr)["error"]
+
+    assert result.exit_code == 2
+    assert error["code"] == "invalid_request"
+    assert says in error["message"]
 
 
 def test_a_fault_of_our_own_is_one_line_that_tells_how_to_see_more(shop: Shop) -> None:
