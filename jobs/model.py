@@ -307,6 +307,12 @@ class Job:
             return 1.0
         return self.steps_done / self.steps_total if self.steps_total else 0.0
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """Of a log line about an attempt that another than its worker ended; why names that."""
+        why = {"why": self.failure.message} if self.failure else {}
+        return {"job_id": str(self.id), "attempt": self.attempt, "state": self.state, **why}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lease:

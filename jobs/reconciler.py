@@ -64,10 +64,7 @@ class Reconciler:
     def expire(self) -> None:
         """End what nobody will."""
         for job in self.ledger.expire():
-            log.warning(
-                "job_expired",
-                extra={"job_id": str(job.id), "attempt": job.attempt, "state": job.state},
-            )
+            log.warning("job_expired", extra=job.facts)
 
     def reroute(self, queue: str) -> None:
         """Whose workers are all gone, or never came, may be served by others meanwhile."""

@@ -64,8 +64,5 @@ class LedgerLosses:
                 pause.wait(PAUSE)
             else:
                 for job in jobs:
-                    log.warning(
-                        "job_lost",
-                        extra={"job_id": str(job.id), "attempt": job.attempt, "state": job.state},
-                    )
+                    log.warning("job_lost", extra=job.facts)
                 return

@@ -222,7 +222,9 @@ def test_a_lease_that_ran_out_is_ended(caplog: pytest.LogCaptureFixture) -> None
 
     job = world.ledger.get(lease.job.id)
     assert (job.state, job.failures) == (JobState.QUEUED, 1)
-    assert caplog.messages == ["job_expired"]
+    (line,) = caplog.records
+    assert (line.message, vars(line)["attempt"]) == ("job_expired", 1)
+    assert vars(line)["why"] == f"the lease of {lease.holder} ran out"
 
 
 def test_after_an_outage_of_the_ledger_its_holders_may_renew_first() -> None:
