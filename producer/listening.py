@@ -17,7 +17,8 @@ def listener(address: str, port: int, *, options: str) -> socket.socket:
     try:
         return socket.create_server((address, port), family=family)
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        # Python adds the address, which is named already.
+        reason = str(getattr(error, "strerror", None) or error).partition(" (while ")[0]
         raise BadSettings(f"{options}: cannot listen on {address}:{port}: {reason}") from error
 
 
