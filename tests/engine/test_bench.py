@@ -27,7 +27,7 @@ from worker.engine.bench.session import Session
 from worker.engine.bench.sizes import FULL, TINY
 from worker.engine.bench.work import forward_tflop
 from worker.engine.diffusers import host
-from worker.engine.diffusers.exact import CannotCompile
+from worker.engine.diffusers.exact import cannot_compile
 from worker.engine.diffusers.placement import Placement
 
 pytestmark = pytest.mark.engine
@@ -228,7 +228,7 @@ def test_a_compiler_that_fails_is_a_failure_and_no_row_that_was_left_out(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_how: object) -> None:
-        raise CannotCompile("the blocks cannot be compiled")
+        raise cannot_compile("the blocks are none")
 
     monkeypatch.setattr(session, "measured", broken)
     _, row = told(setting, tiny("quality"))

@@ -15,10 +15,10 @@ from worker.engine.bench.cases import Case, planned
 from worker.engine.bench.measuring import Built, Setting, baseline, build, measured
 from worker.engine.bench.rows import BASELINE, Outcome, Row, compare, row_of
 from worker.engine.diffusers import host
-from worker.engine.diffusers.exact import CannotCompile
 from worker.engine.diffusers.offer import is_installed
 from worker.engine.diffusers.placement import Placement
 from worker.engine.diffusers.placing import free_unused
+from worker.engine.diffusers.precision import check_card
 from worker.engine.diffusers.profiles import Precision
 
 #: Deviation of 8-bit colours below which random weights have made no picture.
@@ -69,10 +69,6 @@ class Session:
         """A case that fails is a row as well, and the next one is built anew."""
         try:
             return measure(case)
-        except CannotCompile as error:
-            return row_of(case, Outcome.FAILED, str(error))
-        except BadSettings as error:
-            return row_of(case, Outcome.NOT_RUN, str(error))
         except Interrupted:
             return row_of(case, Outcome.NOT_RUN, "time: it ran out during the edit")
         except WorkerFatal as error:
@@ -107,11 +103,18 @@ class Session:
         on_gpu = self._setting.device != "cpu"
         if self._is_lost:
             return "the card is lost: only a new process helps"
-        if case.profile.load.precision is Precision.FP8 and not is_installed("torchao"):
-            return "torchao is not installed"
+        if case.profile.load.precision is Precision.FP8 and (lacking := self._fp8_lacks()):
+            return lacking
         if on_gpu and (lacking := self._host_lacks(case)):
             return lacking
         return self._budget.refusal(case, built=self._built_as == case.built_as)
+
+    def _fp8_lacks(self) -> str | None:
+        try:
+            check_card(self._setting.device)
+        except BadSettings as error:
+            return str(error)
+        return None if is_installed("torchao") else "torchao is not installed"
 
     def _host_lacks(self, case: Case) -> str | None:
         """A process that takes more than there is gets killed, and with it all rows to come."""

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import torch
 
-from worker.engine.diffusers.exact import CannotCompile, use_real_rotary
+from worker.engine.diffusers.exact import cannot_compile, use_real_rotary
 from worker.engine.diffusers.faults import failure_of
 from worker.engine.diffusers.models import ModelRow
 
@@ -46,7 +46,7 @@ def compile_blocks(
     """Compile the block that repeats; ``backend`` is one of torch's, by name or as a function.
 
     ``own_kernels``: with those of ``kernels``, which need a CUDA card.  Nothing is compiled before
-    the first pass, but for a probe of those.  Raises ``CannotCompile`` as ``use_real_rotary``, and
+    the first pass, but for a probe of those.  Raises ``BadSettings`` as ``use_real_rotary``, and
     where the compiler fails.
     """
     with all_is_compiled():  # a probe runs our kernel, the first thing that needs a C compiler
@@ -83,7 +83,7 @@ def nothing_is_compiled() -> Iterator[None]:
 
 @contextmanager
 def all_is_compiled() -> Iterator[None]:
-    """Raises ``CannotCompile`` where the compiler fails, other than for lack of memory."""
+    """Raises ``BadSettings`` where the compiler fails, other than for lack of memory."""
     from torch._dynamo.exc import TorchDynamoException  # noqa: PLC0415 - not before something is
 
     try:
@@ -92,7 +92,7 @@ def all_is_compiled() -> Iterator[None]:
         if failure_of(error) is not None:
             raise
         lines = [line for line in str(error).splitlines() if line.strip()]
-        raise CannotCompile(f"the blocks cannot be compiled: {' '.join(lines[:2])}") from error
+        raise cannot_compile(f"the blocks cannot be compiled: {' '.join(lines[:2])}") from error
 
 
 def graphs_compiled() -> int:

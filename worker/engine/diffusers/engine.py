@@ -179,7 +179,7 @@ class DiffusersEngine:
         """Edit grey pictures in as few steps as it takes; compiled blocks see all corners.
 
         After it nothing is compiled any more: a request of another shape runs uncompiled.  Raises
-        ``CannotCompile`` where the compiler fails.
+        ``BadSettings`` where the compiler fails.
         """
         began = time.monotonic()
         shapes = shapes_to_warm(self._row, compiled=self._is_compiled)

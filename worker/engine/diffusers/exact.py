@@ -28,13 +28,6 @@ _PROBE_SIDE: Final = 4
 _PROBE_TEXT: Final = 5
 
 
-class CannotCompile(BadSettings):
-    def __init__(self, why: str) -> None:
-        super().__init__(
-            f"{why}: set PACKSHOT_COMPILED=false and have edits take up to a third longer"
-        )
-
-
 class Stream(NamedTuple):
     """Queries or keys of text or image, and what is done to them before they are joined."""
 
@@ -111,7 +104,7 @@ def use_real_rotary(transformer: Any, *, own_kernel: bool = False) -> None:  # n
 
     ``own_kernel``: by ``kernels``, which need a CUDA card.
 
-    Raises ``CannotCompile`` when the library's attention computes something else on a probe.
+    Raises ``BadSettings`` when the library's attention computes something else on a probe.
     """
     attentions = [
         part
@@ -169,7 +162,13 @@ def _compare(transformer: Any, attention: Any, processor: RealRotary) -> None:  
     for one, other in zip(theirs, ours, strict=True):
         distance = (one - other).abs().max() / one.abs().max().clamp_min(1e-6)
         if not distance <= ROUNDING[layer.dtype]:
-            raise CannotCompile("the library's attention is not the one that this engine compiles")
+            raise cannot_compile("the library's attention is not the one that this engine compiles")
+
+
+def cannot_compile(why: str) -> BadSettings:
+    return BadSettings(
+        f"{why}: set PACKSHOT_COMPILED=false and have edits take up to a third longer"
+    )
 
 
 def flatten_vae(vae: Any) -> None:  # noqa: ANN401 - untyped library

@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from diffusers.models.activations import GELU
 
-from worker.engine.diffusers.exact import CannotCompile, RealRotary, Stream
+from worker.engine.diffusers.exact import RealRotary, Stream, cannot_compile
 from worker.engine.diffusers.precision import has_rounded
 
 Tensor = torch.Tensor
@@ -119,7 +119,7 @@ class GeluProduct(torch.nn.Module):
 def use_gelu_products(transformer: torch.nn.Module) -> None:
     """In every feed-forward of tanh's GELU whose weights are as they were loaded.
 
-    Raises ``CannotCompile`` when torch's product computes something else on a probe.
+    Raises ``BadSettings`` when torch's product computes something else on a probe.
     """
     places = [
         (part, name, layer)
@@ -141,7 +141,7 @@ def _compare(layer: Any, product: GeluProduct) -> None:  # noqa: ANN401 - untype
     probe = probe.to(weight.device, weight.dtype)
     theirs, ours = layer(probe), product(probe)
     if not (theirs - ours).abs().max() <= ROUNDING * theirs.abs().max():
-        raise CannotCompile(
+        raise cannot_compile(
             "torch's product with its activation is not the one that this engine compiles"
         )
 
