@@ -73,10 +73,8 @@ def check_kinds(value: object, kinds: Kinds) -> None:
     """Raises ``InvalidRequest`` for the first field that is of another kind."""
     for name, (kind, annotation) in kinds.items():
         found = getattr(value, name)
-        is_odd = isinstance(found, bool) and bool not in (
-            kind,
-            *get_args(kind),
-        )  # an int, to Python
+        # To Python a bool is an int.
+        is_odd = isinstance(found, bool) and bool not in (kind, *get_args(kind))
         if is_odd or not isinstance(found, kind):
             raise InvalidRequest(f"{name}: expected {annotation}, got {type(found).__name__}")
 

@@ -172,11 +172,13 @@ class _Names:
 
 
 def _holds(path: Path, digests: Container[str]) -> bool:
-    """Whether the file that lies there has one of these contents."""
+    """Whether the file that lies there has one of these contents; a pipe's are not looked at."""
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() in digests
-    except (OSError, ValueError):  # none lies there; a NUL in the path
+    except OSError:
         return False
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,6 +105,13 @@ def test_a_file_that_is_the_photograph_itself_is_refused(tmp_path: Path) -> None
 
     with pytest.raises(InvalidRequest, match="is the photograph itself"):
         Out.of(str(tmp_path / "link.png"), several=False).prepare([source])
+
+
+def test_nobody_waits_for_what_a_pipe_may_hold(tmp_path: Path, job_of: Entry) -> None:
+    pipe = tmp_path / "mug.png"
+    os.mkfifo(pipe)
+
+    assert Out.of(str(pipe), several=False).places([job_of]) == [pipe]
 
 
 def test_an_entry_without_a_job_gets_no_file(tmp_path: Path) -> None:
