@@ -269,6 +269,14 @@ class WorkerProcess:
         pause = self.settings.tick_seconds
         while not self._ended.wait(pause * random.uniform(0.5, 1.5)):  # noqa: S311 - no secret
             self._quietly(self.reconciler.tick)
+            self._quietly(self._be_known)
+
+    def _be_known(self) -> None:
+        """A ledger that was restored from a backup has never heard of this worker."""
+        ledger = self.services.ledger
+        known = {worker.id for worker in ledger.live_workers()}
+        if self.info.id not in known and not self._ended.is_set():
+            ledger.register(self.info)
 
     def _quietly(self, act: Callable[[], None]) -> None:
         try:

@@ -92,6 +92,18 @@ def test_an_outage_of_the_ledger_at_the_end_of_a_start_costs_no_load(scene: Scen
         assert unharmed(scene.client.wait(scene.submit("and now").id, timeout=SOON))
 
 
+def test_a_ledger_that_has_never_heard_of_a_worker_hears_of_it_again(scene: Scene) -> None:
+    """As one that was restored from a backup."""
+    scene.worker()
+    ledger = scene.services.ledger
+    (before,) = ledger.live_workers()
+    with scene.services.database.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM worker")
+        connection.exec_driver_sql("DELETE FROM model")
+
+    eventually(lambda: list(ledger.live_workers()) == [before])
+
+
 def test_jobs_wait_for_a_bucket_that_is_away(scene: Scene) -> None:
     scene.worker(step_seconds=0.05)
     scene.client.wait(scene.submit("the picture is stored now").id, timeout=SOON)
