@@ -11,6 +11,17 @@ from producer.api.command import leave
 threading.Thread(target=threading.Event().wait).start()
 leave()
 """
+QUIET = """
+import logging
+from jobs.testing import MemoryArtifacts, MemoryLedger, RecordingDispatcher
+from producer.api.command import _server
+from producer.client import Client
+
+dispatcher = RecordingDispatcher()
+_server(Client(ledger=MemoryLedger(), artifacts=MemoryArtifacts(), dispatcher=dispatcher))
+for name in ("uvicorn.error", "python_multipart.multipart", "jobs.ledger"):
+    print(name, logging.getLogger(name).isEnabledFor(logging.WARNING))
+"""
 
 
 def python(program: str) -> str:
@@ -27,3 +38,9 @@ def test_the_command_is_cheap_to_import() -> None:
 
 def test_a_request_that_hangs_does_not_keep_the_process() -> None:
     assert python(STUCK) == ""
+
+
+def test_a_malformed_form_writes_no_line_of_a_library_into_our_log() -> None:
+    told = "uvicorn.error False\npython_multipart.multipart False\njobs.ledger True\n"
+
+    assert python(QUIET) == told
