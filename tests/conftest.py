@@ -31,10 +31,19 @@ settings.register_profile(
 settings.load_profile("packshot")
 
 
-@pytest.fixture(autouse=True)
-def _usual_width(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Help and tables are as wide as they are read in the documentation, not as a window is."""
-    monkeypatch.setenv("COLUMNS", "80")
+@pytest.fixture(autouse=True, scope="session")
+def _surroundings() -> Iterator[None]:
+    """Help and tables are as wide as in the documentation, not as somebody's window is.
+
+    No proxy stands before the servers of the tests, which are all on loopback.
+    """
+    own = os.environ  # noqa: TID251 - of the tests and of all that they start
+    spared = [own.get("no_proxy") or own.get("NO_PROXY"), "127.0.0.1", "localhost"]
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("COLUMNS", "80")
+        for name in ("no_proxy", "NO_PROXY"):
+            environment.setenv(name, ",".join(filter(None, spared)))
+        yield
 
 
 @pytest.fixture(scope="session")
