@@ -23,8 +23,8 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 
 
 def test_every_promise_names_tests_that_exist() -> None:
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "guarantees.md").read_text()))
-    tests = "\n".join(file.read_text() for file in (ROOT / "tests").rglob("*.py"))
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "guarantees.md").read_text("utf-8")))
+    tests = "\n".join(file.read_text("utf-8") for file in (ROOT / "tests").rglob("*.py"))
 
     assert len(named) > 20
     assert {name for name in named if f"def {name}(" not in tests} == set()
@@ -32,14 +32,14 @@ def test_every_promise_names_tests_that_exist() -> None:
 
 def test_the_picture_of_states_is_the_table_of_moves() -> None:
     drawn = re.findall(
-        r"^    (\w+) --> (\w+):", (ROOT / "docs" / "states.md").read_text(), re.MULTILINE
+        r"^    (\w+) --> (\w+):", (ROOT / "docs" / "states.md").read_text("utf-8"), re.MULTILINE
     )
 
     assert set(drawn) == {(state.value, to.value) for state, tos in MOVES.items() for to in tos}
 
 
 def test_the_readme_is_short_and_names_both_commands() -> None:
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text("utf-8")
 
     assert len(readme.splitlines()) <= 120
     assert "make demo" in readme
@@ -47,7 +47,7 @@ def test_the_readme_is_short_and_names_both_commands() -> None:
 
 
 def test_the_reference_of_the_command_line_is_its_help() -> None:
-    page = " ".join((ROOT / "docs" / "cli.md").read_text().split())
+    page = " ".join((ROOT / "docs" / "cli.md").read_text("utf-8").split())
 
     above = click.Context(cli, info_name="packshot", **cli.context_settings)
 

@@ -24,7 +24,7 @@ every_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 
 
 def said(unit: Path, key: str) -> str:
-    (value,) = re.findall(rf"^{key}=(.*)$", unit.read_text(), re.MULTILINE)
+    (value,) = re.findall(rf"^{key}=(.*)$", unit.read_text("utf-8"), re.MULTILINE)
     return str(value)
 
 
@@ -41,7 +41,7 @@ def test_systemd_finds_nothing_wrong(unit: Path, tmp_path: Path) -> None:
     if tool is None:
         pytest.skip("no systemd-analyze here (Debian's package systemd has it)")
     here = tmp_path / unit.name.replace("@", "@0")
-    here.write_text(unit.read_text().replace(PROGRAM, "/bin/true"))
+    here.write_text(unit.read_text("utf-8").replace(PROGRAM, "/bin/true"), "utf-8")
 
     done = subprocess.run(
         [tool, "verify", "--man=no", here], capture_output=True, text=True, check=False

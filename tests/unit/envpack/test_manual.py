@@ -11,11 +11,11 @@ FOLDERS = {"": "tests/integration/envpack", "¹": "tests/unit/envpack/node"}
 
 
 def test_each_trap_of_the_manual_is_held_by_a_test_that_exists() -> None:
-    section = (ROOT / "docs/envpack.md").read_text().split("### conda-pack's traps")[1]
+    section = (ROOT / "docs/envpack.md").read_text("utf-8").split("### conda-pack's traps")[1]
     table = section.split("\n## ")[0].partition("| trap |")[2]
     named_there = set(re.findall(r"`(test_\w+)`(¹?)", table))
     code = {
-        mark: "".join(path.read_text() for path in (ROOT / folder).glob("test_*.py"))
+        mark: "".join(path.read_text("utf-8") for path in (ROOT / folder).glob("test_*.py"))
         for mark, folder in FOLDERS.items()
     }
 

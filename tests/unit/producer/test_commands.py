@@ -230,7 +230,7 @@ def test_help_loads_no_driver() -> None:
         "cli.main(['--help'], standalone_mode=False);"
         f"print(*(m for m in {HEAVY!r} if m in sys.modules), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True)
 
     assert done.stderr.split() == []
 

@@ -13,7 +13,7 @@ PAGE = (ROOT / "docs" / "engine.md").read_text(encoding="utf-8")
 
 def test_every_test_that_it_names_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", PAGE))
-    tests = "\n".join(file.read_text() for file in (ROOT / "tests").rglob("*.py"))
+    tests = "\n".join(file.read_text("utf-8") for file in (ROOT / "tests").rglob("*.py"))
 
     assert len(named) > 20
     assert {name for name in named if f"def {name}(" not in tests} == set()
