@@ -81,11 +81,12 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> None:
         """Every error becomes one line and an exit code here; tracebacks only when debugging."""
-        app = ctx.ensure_object(App)
+        app, words = ctx.ensure_object(App), [*ctx.args]
         try:
             super().invoke(ctx)
         except click.UsageError as error:
-            if not app.as_json:
+            # Where an option is unknown, click looks at none of the others.
+            if not (app.as_json or "--json" in words):
                 raise
             tell(InvalidRequest(error.format_message()), as_json=True)
             code = error.exit_code

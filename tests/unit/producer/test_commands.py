@@ -135,6 +135,8 @@ def test_an_error_is_json_for_machines(shop: Shop) -> None:
     [
         (["submit", "-", "-i", "red", "--seed", "x", "--json"], "'--seed': 'x' is not a valid"),
         (["wait", "--json"], "Name jobs by their ids"),
+        (["list", "--stat", "failed", "--json"], "No such option"),
+        (["list", "--json", "--limit"], "'--limit' requires an argument"),
     ],
 )
 def test_a_wrong_option_is_json_for_machines_too(shop: Shop, args: list[str], says: str) -> None:
