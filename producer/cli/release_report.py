@@ -145,7 +145,8 @@ def by_release(
 
 
 def _named(baseline: str, ran: Sequence[str]) -> str:
-    found = [one for one in ran if baseline and one.startswith(baseline)]
+    alike = [one for one in ran if baseline and one.startswith(baseline)]
+    found = [baseline] if baseline in alike else alike
     if len(found) != 1:
         names = ", ".join(sorted(one[:12] for one in ran)) or "none"
         raise InvalidRequest(

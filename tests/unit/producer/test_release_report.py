@@ -160,6 +160,13 @@ def test_a_baseline_is_one_that_ran_and_may_be_cut_short(
         by_release(shop.client(), baseline=name)
 
 
+def test_a_baseline_that_another_release_begins_with_is_itself(shop: Shop, floor: Floor) -> None:
+    for release in ("2026.1", "2026.10"):
+        floor.done(release)
+
+    assert by_release(shop.client(), baseline="2026.1").baseline == "2026.1"
+
+
 def test_a_golden_picture_is_compared_with_the_baselines(shop: Shop, floor: Floor) -> None:
     for _ in range(3):
         floor.done(OLD, picture=noisy(0), golden="mug")
