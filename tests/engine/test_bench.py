@@ -27,7 +27,7 @@ from worker.engine.bench.session import Session
 from worker.engine.bench.sizes import FULL, TINY
 from worker.engine.bench.work import forward_tflop
 from worker.engine.diffusers import host
-from worker.engine.diffusers.exact import cannot_compile
+from worker.engine.diffusers.offer import cannot_compile
 from worker.engine.diffusers.placement import Placement
 
 pytestmark = pytest.mark.engine

@@ -23,9 +23,10 @@ from typing import Any, Final
 
 import torch
 
-from worker.engine.diffusers.exact import cannot_compile, use_real_rotary
+from worker.engine.diffusers.exact import use_real_rotary
 from worker.engine.diffusers.faults import failure_of
 from worker.engine.diffusers.models import ModelRow
+from worker.engine.diffusers.offer import cannot_compile
 
 #: Layers whose output the first block takes.  Torch may hand it out as a view of another
 #: tensor, as no later block's input is, and would compile the same code twice.
@@ -49,12 +50,14 @@ def compile_blocks(
     the first pass, but for a probe of those.  Raises ``BadSettings`` as ``use_real_rotary``, and
     where the compiler fails.
     """
-    with all_is_compiled():  # a probe runs our kernel, the first thing that needs a C compiler
-        use_real_rotary(transformer, own_kernel=own_kernels)
     if own_kernels:
-        from worker.engine.diffusers.kernels import use_gelu_products  # noqa: PLC0415 - triton
+        from worker.engine.diffusers import kernels  # noqa: PLC0415 - needs triton
 
-        use_gelu_products(transformer)
+        with all_is_compiled():  # a probe runs our kernel, the first thing to need a C compiler
+            use_real_rotary(transformer, kernels.KernelRotary)
+        kernels.use_gelu_products(transformer)
+    else:
+        use_real_rotary(transformer)
     for name in _ENTRANCES:
         entrance = getattr(transformer, name, None)
         if entrance is not None:

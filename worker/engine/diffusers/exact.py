@@ -18,7 +18,7 @@ from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.transformers.transformer_qwenimage import QwenDoubleStreamAttnProcessor2_0
 from torch.nn import functional
 
-from jobs.errors import BadSettings
+from worker.engine.diffusers.offer import cannot_compile
 
 Tensor = torch.Tensor
 
@@ -99,10 +99,10 @@ def _rotated(tokens: Tensor, rotation: Tensor) -> Tensor:
     return turned.type_as(tokens)
 
 
-def use_real_rotary(transformer: Any, *, own_kernel: bool = False) -> None:  # noqa: ANN401
+def use_real_rotary(transformer: Any, kind: type[RealRotary] = RealRotary) -> None:  # noqa: ANN401
     """Rotate without complex numbers; a transformer of another kind is left as it is.
 
-    ``own_kernel``: by ``kernels``, which need a CUDA card.
+    ``kind``: this module's, or that of ``kernels``.
 
     Raises ``BadSettings`` when the library's attention computes something else on a probe.
     """
@@ -113,7 +113,6 @@ def use_real_rotary(transformer: Any, *, own_kernel: bool = False) -> None:  # n
     ]
     if not attentions:
         return
-    kind = _kernel_rotary() if own_kernel else RealRotary
     _compare(transformer, attentions[0], _in_place_of(attentions[0].processor, kind))
     for attention in attentions:
         attention.set_processor(_in_place_of(attention.processor, kind))
@@ -131,12 +130,6 @@ def _in_place_of(processor: Any, kind: type[RealRotary]) -> RealRotary:  # noqa:
     made = kind()
     made._attention_backend = processor._attention_backend  # noqa: SLF001 - the library's own
     return made
-
-
-def _kernel_rotary() -> type[RealRotary]:
-    from worker.engine.diffusers.kernels import KernelRotary  # noqa: PLC0415 - needs triton
-
-    return KernelRotary
 
 
 def as_real(rotation: Tensor) -> Tensor:
@@ -163,12 +156,6 @@ def _compare(transformer: Any, attention: Any, processor: RealRotary) -> None:  
         distance = (one - other).abs().max() / one.abs().max().clamp_min(1e-6)
         if not distance <= ROUNDING[layer.dtype]:
             raise cannot_compile("the library's attention is not the one that this engine compiles")
-
-
-def cannot_compile(why: str) -> BadSettings:
-    return BadSettings(
-        f"{why}: set PACKSHOT_COMPILED=false and have edits take up to a third longer"
-    )
 
 
 def flatten_vae(vae: Any) -> None:  # noqa: ANN401 - untyped library

@@ -16,7 +16,8 @@ import triton
 import triton.language as tl
 from diffusers.models.activations import GELU
 
-from worker.engine.diffusers.exact import RealRotary, Stream, cannot_compile
+from worker.engine.diffusers.exact import RealRotary, Stream
+from worker.engine.diffusers.offer import cannot_compile
 from worker.engine.diffusers.precision import has_rounded
 
 Tensor = torch.Tensor

@@ -11,6 +11,7 @@ import sysconfig
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from jobs.errors import BadSettings
 from worker.engine.diffusers.models import ModelRow
@@ -18,6 +19,8 @@ from worker.engine.diffusers.placement import Placement
 from worker.engine.diffusers.profiles import LORA_FOLDER, Load, Precision, Profile
 
 log = logging.getLogger(__name__)
+
+_WAY_ROUND: Final = "set PACKSHOT_COMPILED=false and have edits take up to a third longer"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,8 +130,12 @@ def check_compiler(offer: Offer, *, installed: Callable[[str], bool] = is_instal
         names = ", ".join(profile.name for profile in offer.profiles)
         raise BadSettings(
             f"profiles {names} are compiled at start, which lacks {', '.join(lacking)}: install it,"
-            " or set PACKSHOT_COMPILED=false and have edits take up to a third longer"
+            f" or {_WAY_ROUND}"
         )
+
+
+def cannot_compile(why: str) -> BadSettings:
+    return BadSettings(f"{why}: {_WAY_ROUND}")
 
 
 def name_compiler() -> None:
