@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from io import BytesIO
-from typing import IO, Any, Final
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Final
 from uuid import UUID
 
 import httpx
 import pytest
-from PIL import Image
 
 from jobs.ids import new_job_id
 from jobs.ledger import JobFilter
 from jobs.model import (
-    DEFAULT_MODEL,
     JobId,
     OutputFormat,
     Result,
-    ServedModel,
-    WorkerInfo,
     output_key,
 )
 from jobs.postgres.connection import Database
@@ -36,94 +26,8 @@ from jobs.postgres.ledger import PostgresLedger
 from jobs.postgres.migrate import migrate
 from jobs.s3 import S3Store
 from producer.api.limits import MAX_BODY_BYTES
+from tests.integration.producer.serving import WORKER, Served, command, photo, serving
 from tests.services import fresh_database
-
-WORKER: Final = WorkerInfo(
-    id=new_job_id(),
-    holder="host/cpu:0/1",
-    card="cpu:0",
-    model=ServedModel(
-        name=DEFAULT_MODEL, revision="r1", profile_group="default", profiles=("quality",)
-    ),
-)
-
-
-def photo(size: tuple[int, int] = (64, 48), picture_format: str = "PNG") -> bytes:
-    file = BytesIO()
-    Image.new("RGB", size, "white").save(file, picture_format)
-    return file.getvalue()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Served:
-    """A running API, and a caller of it."""
-
-    process: subprocess.Popen[str]
-    http: httpx.Client
-
-    def post(self, **files: tuple[str, bytes]) -> httpx.Response:
-        return self.http.post("/v1/edits", files=files, data={"instruction": "make it red"})
-
-    def submit(self, instruction: str = "make it red", key: str | None = None) -> httpx.Response:
-        headers = {"Idempotency-Key": key} if key else {}
-        return self.http.post(
-            "/v1/edits",
-            files={"image": ("mug.png", photo())},
-            data={"instruction": instruction},
-            headers=headers,
-        )
-
-
-def command(environment: Mapping[str, str], *arguments: str) -> subprocess.Popen[str]:
-    inherited = {
-        name: value
-        for name, value in os.environ.items()  # noqa: TID251 - a child's, not settings
-        if not name.startswith("PACKSHOT_")
-    }
-    return subprocess.Popen(
-        [sys.executable, "-m", "producer", "serve", *arguments],
-        env={**inherited, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def event(lines: IO[str], name: str) -> Any:  # noqa: ANN401 - a line of the log
-    for line in lines:
-        if json.loads(line)["event"] == name:
-            return json.loads(line)
-    raise AssertionError(f"the log ended without {name}")
-
-
-@contextmanager
-def serving(environment: Mapping[str, str]) -> Iterator[Served]:
-    process = command({**environment, "PACKSHOT_LOG_JSON": "true"}, "--port", "0")
-    try:
-        assert process.stdout is not None
-        with httpx.Client(base_url=event(process.stdout, "api_ready")["url"], timeout=20) as http:
-            yield Served(process=process, http=http)
-    finally:
-        process.kill()
-        process.communicate()
-
-
-@pytest.fixture(scope="module")
-def services(redis_url: str, s3_url: str) -> dict[str, str]:
-    S3Store.from_url(s3_url).make_bucket()
-    return {"PACKSHOT_REDIS_URL": redis_url, "PACKSHOT_S3_URL": s3_url}
-
-
-@pytest.fixture(scope="module")
-def everything(services: dict[str, str], database_url: str, database: Database) -> dict[str, str]:
-    del database  # migrated
-    return {**services, "PACKSHOT_DATABASE_URL": database_url}
-
-
-@pytest.fixture(scope="module")
-def served(everything: dict[str, str]) -> Iterator[Served]:
-    with serving(everything) as served:
-        yield served
 
 
 @pytest.fixture
@@ -131,13 +35,6 @@ def stack() -> Iterator[ExitStack]:
     """Ends at the end of the test what outlives a block of it."""
     with ExitStack() as stack:
         yield stack
-
-
-@pytest.fixture
-def api(served: Served, ledger: PostgresLedger) -> Served:
-    """With a model on offer and no jobs yet."""
-    ledger.register(WORKER)
-    return served
 
 
 def test_an_edit_is_accepted_asked_about_and_cancelled(api: Served) -> None:
