@@ -53,25 +53,22 @@ def main(program: str, about: str, commands: Mapping[str, Command], argv: Sequen
     """Run one command of a table; the exit code.  A fault is one line on stderr."""
     arguments = _parser(program, about, commands).parse_args(argv)
     command: Command = arguments.command
-    unread = _READ_NO_MORE
     try:
         with _usual_modes():
             answer = command.run(arguments)
-        unread = answer.exit_code or unread
-        _say(answer.value if arguments.json else answer.text, as_json=arguments.json)
+        said = answer.value if arguments.json else answer.text
+        unread = 0 if _was_read(said, as_json=arguments.json) else _READ_NO_MORE
     except EnvpackError as fault:
         return _failed(program, str(fault), fault.exit_code, arguments.json)
-    except BrokenPipeError:
-        # Whoever read has seen enough; Python's own flush at exit must not complain of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return unread
+    except BrokenPipeError:  # of a sign of life on stderr
+        return _READ_NO_MORE
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as fault:
         return _failed(program, _said(fault), NotThere.exit_code, arguments.json)
     except OSError as fault:
         return _failed(program, _said(fault), _DISK, arguments.json)
     except KeyboardInterrupt:
         return _failed(program, "interrupted; run it again to go on", _INTERRUPTED, arguments.json)
-    return answer.exit_code
+    return answer.exit_code or unread
 
 
 def named_path(text: str) -> Path:
@@ -114,8 +111,15 @@ def _parser(program: str, about: str, commands: Mapping[str, Command]) -> argpar
     return parser
 
 
-def _say(answer: Any, *, as_json: bool) -> None:  # noqa: ANN401 - any JSON
-    print(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else answer, flush=True)
+def _was_read(answer: Any, *, as_json: bool) -> bool:  # noqa: ANN401 - any JSON
+    """Says it; whether anybody read it to its end."""
+    try:
+        print(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else answer, flush=True)
+    except BrokenPipeError:
+        # Whoever read has seen enough; Python's own flush at exit must not complain of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def _said(fault: OSError) -> str:
@@ -128,6 +132,6 @@ def _said(fault: OSError) -> str:
 
 def _failed(program: str, message: str, exit_code: int, as_json: bool) -> int:  # noqa: FBT001
     if as_json:
-        _say({"error": message, "exit_code": exit_code}, as_json=True)
+        _was_read({"error": message, "exit_code": exit_code}, as_json=True)
     print(f"{program}: {message}", file=sys.stderr)
     return exit_code

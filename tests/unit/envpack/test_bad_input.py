@@ -236,13 +236,21 @@ def test_what_a_disk_refuses_is_named_with_a_way_out(
     assert re.fullmatch(rf"packshot-env: the link: .*{advice}.*\n", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize(("said", "code"), [(0, 141), (1, 1)])
-def test_an_answer_that_nobody_reads_is_no_success(said: int, code: int) -> None:
+@pytest.mark.parametrize(
+    ("ends", "code", "error"),
+    [
+        ("return Answer('', 'x' * 1_000_000)", 141, b""),
+        ("return Answer('', 'x' * 1_000_000, 1)", 1, b""),
+        ("raise NotThere('gone')", 66, b"p: gone\n"),
+    ],
+)
+def test_an_answer_that_nobody_reads_is_no_success(ends: str, code: int, error: bytes) -> None:
     script = f"""
 import sys
 from envpack.node.commands import Answer, Command, main
-answer = Answer("x" * 1_000_000, None, {said})
-sys.exit(main("p", "", {{"try": Command("", lambda _: None, lambda _: answer)}}, ["try"]))
+from envpack.node.errors import NotThere
+def run(_): {ends}
+sys.exit(main("p", "", {{"try": Command("", lambda _: None, run)}}, ["try", "--json"]))
 """
     with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -250,7 +258,7 @@ sys.exit(main("p", "", {{"try": Command("", lambda _: None, lambda _: answer)}},
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        assert process.stderr.read() == b""
+        assert process.stderr.read() == error
 
     assert process.returncode == code
 
