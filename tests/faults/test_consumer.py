@@ -43,9 +43,9 @@ def test_a_worker_starts_and_works_without_redis_and_consumes_once_it_is_back(
     assert [told(worker, word) for word in ("redis_away", "consumer_away", "Cannot")] == [1, 1, 0]
 
 
-def refusals(client: redis.Redis) -> int:
+def refusals(client: redis.Redis, code: str) -> int:
     stats: Any = client.info("errorstats")
-    return int(stats.get("errorstat_READONLY", {}).get("count", 0))
+    return int(stats.get(f"errorstat_{code}", {}).get("count", 0))
 
 
 def test_a_redis_that_takes_no_writes_is_told_once_and_used_again_when_it_does(
@@ -55,12 +55,12 @@ def test_a_redis_that_takes_no_writes_is_told_once_and_used_again_when_it_does(
     worker = scene.worker()
     job = done(scene, "before")
     client = redis.Redis.from_url(scene.servers.redis.url)
-    before = refusals(client)
+    before = refusals(client, "READONLY")
     client.replicaof("127.0.0.1", "1")
     try:
         client.client_kill_filter(_type="normal")
         done(scene, "meanwhile")
-        eventually(lambda: refusals(client) >= before + 8, within=SOON)  # at one try after another
+        eventually(lambda: refusals(client, "READONLY") >= before + 8, within=SOON)  # try by try
     finally:
         client.replicaof("NO", "ONE")
 
@@ -68,6 +68,25 @@ def test_a_redis_that_takes_no_writes_is_told_once_and_used_again_when_it_does(
 
     assert [told(worker, word) for word in ("redis_away", "consumer_away")] == [1, 1]
     assert told(worker, "Traceback") == 0
+
+
+def test_a_right_to_read_that_is_missing_is_told_once_and_not_as_over_at_each_try(
+    scene: Scene,
+) -> None:
+    worker = scene.worker()
+    job = done(scene, "before")
+    client = redis.Redis.from_url(scene.servers.redis.url)
+    before = refusals(client, "NOPERM")
+    client.acl_setuser("default", enabled=True, commands=["-brpop"])
+    try:
+        eventually(lambda: refusals(client, "NOPERM") >= before + 3, within=SOON)
+    finally:
+        client.acl_setuser("default", enabled=True, commands=["+brpop"])
+
+    eventually_consumes(scene, job)
+
+    eventually(lambda: told(worker, "consumer_back") == 1)
+    assert told(worker, "consumer_away") == 1
 
 
 def test_a_message_of_garbage_ends_no_consumer(scene: Scene) -> None:

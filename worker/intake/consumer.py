@@ -53,7 +53,6 @@ class GateStep(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:  # noqa: ANN401 - Celery's consumer has no types
         self.loop.leave_if_abandoned()
-        self.loop.outage.ends()
         self.loop.runs_on(parent.hub)
         qos = parent.task_consumer.channel.qos
         allowed = qos.can_consume
@@ -62,7 +61,7 @@ class GateStep(bootsteps.StartStopStep):
             return bool(self.loop.may_take() and allowed())
 
         qos.can_consume = MethodType(can_consume, qos)
-        parent.hub.call_repeatedly(ASK_EVERY, self.loop.leave_if_abandoned)
+        parent.hub.call_repeatedly(ASK_EVERY, self.loop.goes_on)
 
 
 class Consumer:
@@ -148,6 +147,12 @@ class Loop:
             self._is_woken = True
             self._hub.call_later(ASK_SOON, self._awake)
         return self.intake.wants_message(received) and not self._abandoned.is_set()
+
+    def goes_on(self) -> None:
+        """Called by the loop itself for as long as Redis lets it consume: a refusal ends it before
+        the first time, and what an abandoned loop says of its own connection is true no longer."""
+        self.leave_if_abandoned()
+        self.outage.ends()
 
     def leave_if_abandoned(self) -> None:
         """Called by the loop itself: Celery then closes its connections and ends it."""
