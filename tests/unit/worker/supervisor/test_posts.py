@@ -20,6 +20,7 @@ import pytest
 from tests.services import eventually
 from worker.exits import Exit
 from worker.pages import ASK_TIMEOUT, serve, well
+from worker.supervisor import watch as watch_module
 from worker.supervisor.board import Board
 from worker.supervisor.child import Program, free_port
 from worker.supervisor.endings import Ending
@@ -261,7 +262,10 @@ def test_a_process_that_was_ready_and_is_silent_is_told_with_the_reason() -> Non
     assert problem.endswith("/livez: Connection refused")
 
 
-def test_what_a_process_showed_last_is_taken_before_its_numbers_are_summed() -> None:
+def test_what_a_process_showed_last_is_taken_before_its_numbers_are_summed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch_module, "LAST_LOOK", SOON.total_seconds())
     order: list[str] = []
     has_read, go = Event(), Event()
 
