@@ -77,21 +77,18 @@ def build(lock: Lock, spec: Spec, prefix: Path, builder: Builder, sources: Sourc
     prefix.parent.mkdir(parents=True, exist_ok=True)
     cache = prefix.with_name(f"{prefix.name}.cache")
     with _marked(prefix):
-        try:
-            _check_local(lock.conda)
-            builder.link(lock, prefix, cache)
-            _install(prefix, lock.wheels, sources)
-            compare(prefix, lock)
-            _record(prefix, spec, lock, builder)
-        except BaseException:
-            _remove(prefix)
-            raise
+        _check_local(lock.conda)
+        builder.link(lock, prefix, cache)
+        _install(prefix, lock.wheels, sources)
+        compare(prefix, lock)
+        _record(prefix, spec, lock, builder)
     return prefix.resolve()
 
 
 @contextmanager
 def _marked(prefix: Path) -> Iterator[None]:
-    """As half built, for as long as it is: what a killed run has left goes, and is not packed.
+    """As half built, for as long as it is: what a run has left that was killed, or could not remove
+    it, goes, and is not packed.
 
     Raises ``Unsuitable`` for a prefix that is there, ``Unreachable`` while another run builds it.
     """
@@ -101,15 +98,24 @@ def _marked(prefix: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Unreachable(busy) from None
-        if not os.fstat(file.fileno()).st_nlink:  # it has just ended
+        status = os.fstat(file.fileno())
+        if not status.st_nlink:  # it has just ended
             raise Unreachable(busy)
+        is_half = status.st_size > 0
         try:
-            _remove(prefix) if file.tell() else _check_free(prefix)
+            if is_half:
+                _remove(prefix)
+            _check_free(prefix)
             file.write(b"half built\n")
             file.flush()
+            is_half = True
             yield
+            is_half = False
         finally:
-            mark.unlink()
+            if is_half:
+                _remove(prefix)
+            if not (is_half and os.path.lexists(prefix)):
+                mark.unlink()
 
 
 def _check_local(packages: Sequence[CondaPackage]) -> None:

@@ -108,6 +108,31 @@ def test_a_killed_build_is_not_packed_and_begun_again(
     assert collect(prefix).packages
 
 
+def test_what_a_build_could_not_remove_is_not_packed_and_begun_again(
+    spec: Spec, lock: Lock, wheelhouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Half(Rattler):
+        def link(self, lock: Lock, prefix: Path, cache: Path) -> None:
+            del lock, cache
+            (prefix / "conda-meta").mkdir(parents=True)
+            raise KeyboardInterrupt
+
+    def interrupted(*_what: object, **_how: object) -> None:
+        raise KeyboardInterrupt
+
+    prefix = tmp_path / "env"
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build.build(lock, spec, prefix, Half(), Sources())
+    monkeypatch.undo()
+    with pytest.raises(NotPackable, match="half built"):
+        collect(prefix)
+
+    build.build(lock, spec, prefix, RATTLER, Sources(wheelhouse=wheelhouse))
+
+    assert {path.name for path in tmp_path.iterdir()} == {"env", "env.cache"}
+
+
 def test_of_two_builds_at_once_the_second_is_told_to_wait(
     spec: Spec, lock: Lock, tmp_path: Path
 ) -> None:
