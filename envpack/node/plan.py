@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envpack.node import compression, fetch, repair, suitable, weights
-from envpack.node.errors import NotThere, NotTrusted, Unsuitable
+from envpack.node.errors import EnvpackError, Unsuitable
 from envpack.node.host import Host
 from envpack.node.model import LAYERS, Archive, LayerDocument, Manifest, Release
 from envpack.node.suitable import Need
@@ -120,6 +120,6 @@ def _usable(host: Host, document: LayerDocument) -> tuple[Archive, ...]:
 def _is_here(host: Host, kind: str, digest: str) -> bool:
     try:
         host.placed(kind, digest)
-    except (NotThere, NotTrusted):
+    except EnvpackError:  # or its note is damaged, and that release's own unpack heals it
         return False
     return True

@@ -29,7 +29,7 @@ from envpack.node import (
     trees,
     weights,
 )
-from envpack.node.errors import EnvpackError, NotTrusted
+from envpack.node.errors import EnvpackError, InvalidManifest, NotThere, NotTrusted
 from envpack.node.host import Completion, Host, sync_folder, writing
 from envpack.node.model import LAYERS, Archive, Release
 from envpack.node.plan import Wishes
@@ -81,11 +81,13 @@ def _fetched(host: Host, trusted: Trusted, archive: Archive) -> Path:
 
 
 def _unpack_layer(host: Host, trusted: Trusted, layer: plan.Tree, path: Path) -> int:
-    """Bytes fetched.  A delta whose base has been changed here gives way to a whole archive."""
+    """Bytes fetched.  A delta whose base, or the base's note, is not as it was here gives way to a
+    whole archive.
+    """
     for archive, other in zip(layer.archives, (*layer.archives[1:], None)):
         try:
             _write_layer(host, layer, archive, path)
-        except NotTrusted:
+        except (InvalidManifest, NotThere, NotTrusted):
             if archive.base is None or other is None:
                 raise
             _forget(host, path)

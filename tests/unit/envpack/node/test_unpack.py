@@ -162,6 +162,23 @@ def test_a_base_that_was_changed_is_refused_unless_a_whole_archive_is_there(
     assert not far or names(host.parts) == set()
 
 
+@pytest.mark.parametrize("note", ["{}.complete", "{}.json"])
+@pytest.mark.parametrize("content", [b"{", b"{}"])
+def test_a_damaged_note_of_a_base_costs_a_whole_archive_and_no_release(
+    host: Host, depot: TestDepot, note: str, content: bytes
+) -> None:
+    before = unpacked(host, depot, depot.release(1)).release
+    (host.root / "env" / note.format(before.env)).write_bytes(content)
+    grown = with_files(ENV, lib__new=b"new")
+    env = delta(depot, grown, before.env, ENV)
+    small = depot.archive(b"", base=before.env)
+    depot.document(LayerDocument("env", env, (small, depot.archive(tar_of(members_of(grown))))))
+
+    after = unpacked(Host(host.root), depot, depot.release(2, env=env)).release
+
+    assert differing(host, "env", after.env, quick=False) == []
+
+
 def test_a_delta_without_its_base_is_not_used(host: Host, depot: TestDepot) -> None:
     env = delta(depot, with_files(ENV, lib__new=b"new"), "a" * 64, ENV)
 
