@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 LISTEN: Final = 0.5
 #: A job told to stop does so within a step; after this many seconds it counts as stuck.
 LAST_STEP: Final = 10.0
+#: So often an idle worker looks whether a bucket that was away is back: seconds.
+LOOK_FOR_BUCKET: Final = 5.0
 #: Whoever reads its numbers, as a supervisor does each second, is given so long to see the last:
 #: the attempt that ends a process would never be counted else.
 LAST_LOOK: Final = 3.0
@@ -124,8 +126,8 @@ class WorkerProcess:
         if not self._join():
             return self.exit
         self.keeper.start()
-        ticker = threading.Thread(target=self._tick, name="reconciler", daemon=True)
-        ticker.start()
+        for name, act in (("reconciler", self._tick), ("store", self._look_for_bucket)):
+            threading.Thread(target=act, name=name, daemon=True).start()
         self.intake.start()
         self.consumer.start()
         self.consumption.start()
@@ -271,6 +273,11 @@ class WorkerProcess:
             self._quietly(self.reconciler.tick)
             self._quietly(self._be_known)
 
+    def _look_for_bucket(self) -> None:
+        """In a thread of its own: one that says nothing holds a call for half a minute."""
+        while not self._ended.wait(LOOK_FOR_BUCKET):
+            self._quietly(self.runner.look_for_bucket)
+
     def _be_known(self) -> None:
         """A ledger that was restored from a backup has never heard of this worker."""
         ledger = self.services.ledger
@@ -282,7 +289,7 @@ class WorkerProcess:
         try:
             act()
         except Unavailable as error:
-            log.debug("ledger_away", extra={"reason": str(error)})  # the keeper tells it once
+            log.debug("put_off", extra={"reason": str(error)})  # an outage is told once, elsewhere
         except Exception:
             # A thread that died would be noticed by nobody; the next tick may do better.
             log.exception("step_crashed")

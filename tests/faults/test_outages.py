@@ -73,6 +73,18 @@ def test_a_cancel_does_not_wait_for_a_bucket_that_says_nothing(scene: Scene) -> 
         )
 
 
+def test_a_worker_without_a_job_tells_too_that_the_bucket_is_back(scene: Scene) -> None:
+    worker = scene.worker()
+    scene.client.wait(scene.submit("the picture is stored now").id, timeout=SOON)
+    with without_bucket(scene):
+        job = scene.submit("away")
+        eventually(lambda: b"store_away" in worker.log.read_bytes(), within=SOON)
+        scene.client.cancel(job.id)
+        eventually(lambda: scene.client.status(job.id).state is JobState.CANCELLED, within=SOON)
+
+    eventually(lambda: b"store_back" in worker.log.read_bytes(), within=SOON)
+
+
 def test_an_outage_of_the_ledger_at_the_end_of_a_start_costs_no_load(scene: Scene) -> None:
     with Proxy(scene.servers.postgres.port) as proxy, ThreadPoolExecutor(1) as pool:
         scene.environment["PACKSHOT_DATABASE_URL"] = proxy.url(

@@ -22,7 +22,7 @@ from jobs.artifacts import ArtifactStore
 from jobs.errors import Denied, LeaseLost, NoSuchArtifact, Unavailable
 from jobs.ledger import Ledger
 from jobs.log import about
-from jobs.model import Failure, Lease, Order, Result, Suspicion, input_key, output_key
+from jobs.model import ArtifactKey, Failure, Lease, Order, Result, Suspicion, input_key, output_key
 from jobs.outage import Outage
 from worker.attempt.aside import aside
 from worker.attempt.failures import failure_of, is_ours
@@ -41,6 +41,7 @@ T = TypeVar("T")
 
 #: How long a job waits for the bucket, and its end for a ledger that is there: seconds.
 PATIENCE: Final = 60.0
+PROBE: Final = ArtifactKey("worker/probe")  #: asked for, and never there
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,6 +131,15 @@ class Runner:
             if self._bucket_answers(held):
                 raise
             return Stop(None, "the bucket is away")
+
+    def look_for_bucket(self) -> None:
+        """Without a job in hand nobody else would learn that it is back.
+
+        Raises ``Unavailable`` if it is not.
+        """
+        if self.outage.lasts and not self.keeper.held():
+            self.artifacts.exists(PROBE)
+            self.outage.ends()
 
     def _bucket_answers(self, held: Held) -> bool:
         try:

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from jobs.errors import Denied, Transient
+from jobs.errors import Denied, Transient, Unavailable
 from jobs.states import JobState
 from tests.unit.worker.bench import Bench, raising
 from worker.attempt.outcomes import Verdict
@@ -48,6 +48,31 @@ def test_a_long_outage_of_the_bucket_costs_no_job_its_budget() -> None:
     job = bench.job(lease)
     assert verdict is Verdict.HANDED_BACK
     assert (job.state, job.failures) == (JobState.QUEUED, 0)
+
+
+def test_an_idle_worker_learns_that_the_bucket_is_back() -> None:
+    bench = Bench()
+    bench.bucket.shut("get", "exists")
+    bench.run(bench.lease())
+    with pytest.raises(Unavailable):
+        bench.runner.look_for_bucket()
+    before = bench.runner.outage.lasts
+
+    bench.bucket.shut("exists", times=0)
+    bench.runner.look_for_bucket()
+
+    assert (before, bench.runner.outage.lasts) == (True, False)
+
+
+def test_a_job_that_waits_for_the_bucket_says_itself_when_it_is_back() -> None:
+    """An object that is asked for may be there while none can be put: the disk is full."""
+    bench = Bench()
+    bench.runner.outage.begins("full")
+
+    with bench.keeper.keep(bench.lease()):
+        bench.runner.look_for_bucket()
+
+    assert bench.runner.outage.lasts
 
 
 def test_an_object_that_fails_while_the_bucket_answers_is_bounded_by_the_budget() -> None:
