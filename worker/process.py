@@ -279,11 +279,13 @@ class WorkerProcess:
             self._quietly(self.runner.look_for_bucket)
 
     def _be_known(self) -> None:
-        """A ledger that was restored from a backup has never heard of this worker."""
-        ledger = self.services.ledger
-        known = {worker.id for worker in ledger.live_workers()}
-        if self.info.id not in known and not self._ended.is_set():
-            ledger.register(self.info)
+        """A ledger that was restored from a backup has never heard of this worker.
+
+        Not oftener: whoever registers makes its model's revision the newest, and requests are
+        keyed by that.
+        """
+        if self.keeper.is_unknown() and not self._ended.is_set():
+            self.services.ledger.register(self.info)
 
     def _quietly(self, act: Callable[[], None]) -> None:
         try:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from jobs.errors import Unavailable
-from jobs.ledger import LEASE, Ledger
+from jobs.ledger import LEASE, WORKER_TIMEOUT, Ledger
 from jobs.model import Lease, Order, WorkerInfo
 from jobs.outage import Outage
 from worker.held import Held
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 #: How often one statement renews all leases; a cancel is seen this soon.
 EVERY: Final = timedelta(seconds=0.5)
+#: A worker whom the ledger answered since then is alive to it, unless it was never heard of.
+LATELY: Final = WORKER_TIMEOUT / 2
 WHY: Final = {
     Order.CANCEL: "cancelled by the caller",
     Order.STOP: "ran past its limit",
@@ -103,6 +105,16 @@ class LeaseKeeper:
         for job_id, order in orders.items():
             if order is not Order.CONTINUE:
                 held[job_id].order(order, WHY[order])
+
+    def is_unknown(self) -> bool:
+        """To a ledger that answers.  Raises ``Unavailable``.
+
+        One that has not answered for long takes this worker for gone, and will see it again by
+        itself.
+        """
+        if self.answered.age > LATELY.total_seconds():
+            return False
+        return self.worker.id not in {one.id for one in self.ledger.live_workers()}
 
     def _run(self) -> None:
         while not self._done.wait(self._every):

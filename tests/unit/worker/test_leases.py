@@ -9,14 +9,16 @@ from typing import cast
 import pytest
 
 from jobs.errors import Unavailable
-from jobs.ledger import Ledger
+from jobs.ledger import WORKER_TIMEOUT, Ledger
 from jobs.model import Order
 from jobs.testing import MemoryLedger
 from tests.conformance.scenes import Clock
 from tests.services import eventually
 from tests.unit.worker.bench import LEASE, WORKER, Bench, new
+from tests.unit.worker.test_card import Seconds
 from worker.attempt.leases import LeaseKeeper
 from worker.held import Held, Ordered
+from worker.pulse import Pulse
 
 
 def why_stopped(held: Held) -> str | None:
@@ -52,6 +54,26 @@ def test_a_lease_is_renewed_only_while_it_is_kept() -> None:
     bench.keeper.renew()
 
     assert [job.id for job in bench.ledger.expire()] == [lease.job.id]
+
+
+def test_a_worker_is_unknown_to_a_ledger_that_answers_and_does_not_name_it() -> None:
+    clock = Clock()
+    bench = Bench(ledger=MemoryLedger(clock))
+    before = bench.keeper.is_unknown()
+    clock.advance(WORKER_TIMEOUT + timedelta(seconds=1))
+
+    assert (before, bench.keeper.is_unknown()) == (False, True)
+
+
+def test_a_ledger_that_was_away_for_long_has_heard_of_its_workers() -> None:
+    """It takes them for gone until they renew."""
+    clock, monotonic = Clock(), Seconds()
+    bench = Bench(ledger=MemoryLedger(clock))
+    bench.keeper.answered = Pulse(monotonic)
+    clock.advance(WORKER_TIMEOUT + timedelta(seconds=1))
+    monotonic.now += WORKER_TIMEOUT.total_seconds() + 1
+
+    assert not bench.keeper.is_unknown()
 
 
 def test_a_worker_without_jobs_shows_a_sign_of_life() -> None:
