@@ -145,10 +145,10 @@ def _add_provenance(parser: argparse.ArgumentParser) -> None:
 
 def _provenance(arguments: argparse.Namespace) -> Answer:
     layer, key = checked_digest("layer", arguments.layer), SecretKey.read(arguments.key)
+    _check_layer(arguments)
     record = environment_of(arguments.prefix)
     if not record:
         raise NotThere(f"{arguments.prefix}: not built by packshot-env: its origin is not known")
-    _check_layer(arguments)
     said = provenance.statement(
         Lock.from_json(record.get("lock")),
         record.get("spec", {}),

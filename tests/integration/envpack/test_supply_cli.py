@@ -131,14 +131,18 @@ def test_a_scan_that_could_not_look_ends_with_11_and_says_so_in_the_depot(
     assert kept == found
 
 
-@pytest.mark.parametrize("command", ["sbom", "scan"])
+@pytest.mark.parametrize("command", ["sbom", "scan", "provenance"])
 def test_no_report_is_kept_for_a_layer_of_other_packages(
     run: Run, conda_prefix: Path, tmp_path: Path, command: str
 ) -> None:
     depot = DepotFolder(tmp_path)
     other = depot.put_manifest(Manifest(layer="env", files=(), facts={"packages": []}))
 
-    code, _ = run(command, conda_prefix, "--layer", other, "--depot", tmp_path)
+    make_key(tmp_path / "key", tmp_path / "key.pub")
+    signed = ("--key", tmp_path / "key", "--builder-id", "https://ci.example", "--commit", "0" * 40)
+    words = signed if command == "provenance" else ()
+
+    code, _ = run(command, conda_prefix, "--layer", other, "--depot", tmp_path, *words)
 
     assert code == 65
     assert not (tmp_path / "reports").exists()
