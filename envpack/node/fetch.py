@@ -15,7 +15,7 @@ from envpack.node.host import writing
 _BLOCK = 1 << 20  # bytes
 _TRIES = 4
 #: Neither packing nor shipping writes again what is there by its name.
-_ADVICE = "run it again; if that does not help, remove it from the depot, then pack or ship again"
+ADVICE = "run it again; if that does not help, remove it from the depot, then pack or ship again"
 _PAUSE = 1.0  # seconds before the second try; doubled for each further one
 
 
@@ -65,10 +65,10 @@ def check_file(path: Path, digest: str, size: int) -> None:
     """Raises ``NotTrusted`` naming what differs."""
     found = path.stat().st_size
     if found != size:
-        raise NotTrusted(f"{path}: {size} bytes expected, {found} found: {_ADVICE}")
+        raise NotTrusted(f"{path}: {size} bytes expected, {found} found: {ADVICE}")
     digest_found = sha256_of(path)
     if digest_found != digest:
-        raise NotTrusted(f"{path}: sha256 {digest} expected, {digest_found} found: {_ADVICE}")
+        raise NotTrusted(f"{path}: sha256 {digest} expected, {digest_found} found: {ADVICE}")
 
 
 def sha256_of(path: Path) -> str:
@@ -116,5 +116,5 @@ def check_stream(place: Depot, name: str, digest: str) -> None:
     found = summed.hexdigest()
     if found != digest:
         raise NotTrusted(
-            f"{place.where}: {name}: sha256 {digest} expected, {found} found: {_ADVICE}"
+            f"{place.where}: {name}: sha256 {digest} expected, {found} found: {ADVICE}"
         )

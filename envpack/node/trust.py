@@ -12,6 +12,7 @@ from envpack.node import depot as depots
 from envpack.node import minisign
 from envpack.node.depot import Depot
 from envpack.node.errors import InvalidManifest, NotThere, NotTrusted
+from envpack.node.fetch import ADVICE
 from envpack.node.host import Host
 from envpack.node.minisign import PublicKey, Signature
 from envpack.node.model import LayerDocument, Manifest, Release, checked_digest, parsed, spelt
@@ -110,7 +111,7 @@ def check_counter(host: Host, release: Release, *, allow_older: bool) -> None:
 def _check_digest(name: str, content: bytes, digest: str) -> None:
     found = sha256(content).hexdigest()
     if found != digest:
-        raise NotTrusted(f"{name}: sha256 {digest} expected, {found} found")
+        raise NotTrusted(f"{name}: sha256 {digest} expected, {found} found: {ADVICE}")
 
 
 def _check_spelling(name: str, content: bytes, value: dict[str, Any]) -> None:

@@ -108,7 +108,10 @@ class DepotFolder:
         """Raises ``NotThere``, ``NotTrusted`` for other content than its name says."""
         data = self.read(f"manifests/{checked_digest('manifest', digest)}.json")
         if sha256(data).hexdigest() != digest:
-            raise NotTrusted(f"{self.folder}/manifests/{digest}.json: holds something else")
+            raise NotTrusted(
+                f"{self.folder}/manifests/{digest}.json: holds something else: remove it, then pack"
+                " again"
+            )
         return Manifest.from_json(parsed(f"{self.folder}/manifests/{digest}.json", data))
 
     def document(self, digest: str) -> LayerDocument | None:

@@ -82,7 +82,7 @@ def test_a_manifest_that_was_changed_is_not_read(tmp_path: Path) -> None:
     digest = depot.put_manifest(Manifest(layer="env", files=()))
     (tmp_path / "manifests" / f"{digest}.json").write_text("{}")
 
-    with pytest.raises(NotTrusted, match="holds something else"):
+    with pytest.raises(NotTrusted, match="holds something else: remove it, then pack again"):
         depot.manifest(digest)
     with pytest.raises(NotThere):
         depot.manifest(B)
