@@ -235,7 +235,7 @@ class Host:
         except ValueError as fault:
             raise InvalidManifest(
                 f"{self.root / 'highest'}: cannot be read ({fault}): write into it the highest "
-                "counter that ran here and its release's digest, as packshot-env list shows them"
+                "counter that ran here and its release's digest, as packshot-env list --json says"
             ) from fault
 
     def locked(self) -> AbstractContextManager[None]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from envpack.node import commands
 from envpack.node.activate import activate, roll_back
-from envpack.node.errors import NotThere, NotTrusted, Unreachable, Unsuitable
+from envpack.node.cli import COMMANDS
+from envpack.node.errors import InvalidManifest, NotThere, NotTrusted, Unreachable, Unsuitable
 from envpack.node.host import Host
 from envpack.node.prune import prune
 from tests.envpack_depot import APP, TestDepot
@@ -58,6 +61,24 @@ def test_an_older_release_returns_only_where_it_is_and_is_allowed(
             unpacked(host, depot, older, allow_older=allow)  # a replay: it was never here
     assert activate(host, first, allow_older=True).before == second
     assert host.highest() == (2, second)
+
+
+def test_a_highest_counter_that_was_lost_is_written_anew_as_list_says(
+    host: Host, depot: TestDepot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = releases(host, depot, 2)
+    activate(host, second)
+    (host.root / "highest").write_bytes(b"")
+    with pytest.raises(InvalidManifest, match="packshot-env list --json"):
+        activate(host, first)
+
+    commands.main("packshot-env", "", COMMANDS, ["list", "--json", "--root", str(host.root)])
+    told = max(json.loads(capsys.readouterr().out), key=lambda one: one["counter"])
+    (host.root / "highest").write_text(f"{told['counter']} {told['release']}")
+
+    assert host.highest() == (2, second)
+    with pytest.raises(NotTrusted, match="counter 1 is older than 2"):
+        activate(host, first)
 
 
 def test_one_counter_names_one_release(host: Host, depot: TestDepot) -> None:
