@@ -74,8 +74,9 @@ def _is_ahead(connection: Connection, where: str) -> bool:
 
 
 def _note(connection: Connection, note: str) -> None:
-    """Once: only the table's owner may."""
-    if _noted(connection) != note:
+    """Only the table's owner may; without a note an older program is refused, and nothing else."""
+    owns = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE relname = 'packshot_version'"
+    if _noted(connection) != note and connection.exec_driver_sql(owns).scalar_one():
         connection.exec_driver_sql(f"COMMENT ON TABLE packshot_version IS '{note}'")
 
 

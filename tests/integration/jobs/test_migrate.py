@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+from typing import Final
 
 import pytest
 from sqlalchemy import text
@@ -11,7 +16,8 @@ from sqlalchemy import text
 from jobs.errors import SchemaMismatch
 from jobs.postgres.connection import Database
 from jobs.postgres.ledger import PostgresLedger
-from jobs.postgres.migrate import NOTE, check_schema, migrate
+from jobs.postgres.migrate import NOTE, USABLE_FROM, check_schema, migrate
+from jobs.postgres.migrations import versions
 from tests.conformance.scenes import UNKNOWN, WORKER, at_once, new, submitted
 from tests.services import fresh_database
 
@@ -112,6 +118,64 @@ def test_a_newer_ledger_that_says_nothing_is_refused(bare: Database) -> None:
 
     with pytest.raises(SchemaMismatch, match="run the newer version here"):
         check_schema(bare)
+
+
+@contextmanager
+def reader_of(database: Database) -> Iterator[Database]:
+    """The same database as a role that owns nothing of it."""
+    role = f"packshot_reader_{secrets.token_hex(6)}"
+    with database.begin() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN PASSWORD 'reader'")
+        connection.exec_driver_sql(f"GRANT SELECT ON packshot_version TO {role}")
+    url = database.engine.url.set(username=role, password="reader")
+    reader = Database(url.render_as_string(hide_password=False))
+    try:
+        yield reader
+    finally:
+        reader.close()
+        with database.begin() as connection:
+            connection.exec_driver_sql(f"DROP OWNED BY {role}")
+            connection.exec_driver_sql(f"DROP ROLE {role}")
+
+
+def test_a_role_that_owns_nothing_may_run_init_of_a_ledger_that_is_up_to_date(
+    bare: Database,
+) -> None:
+    migrate(bare)
+    with bare.begin() as connection:
+        connection.exec_driver_sql("COMMENT ON TABLE packshot_version IS NULL")
+
+    with reader_of(bare) as reader:
+        assert migrate(reader) == "0004"
+        check_schema(reader)
+
+
+TAKES_AWAY: Final = re.compile(
+    r"\b(DROP|RENAME|SET NOT NULL)\b|\bALTER\s+(COLUMN\s+)?\w+\s+(SET DATA )?TYPE\b", re.IGNORECASE
+)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE job DROP COLUMN seed",
+        "ALTER TABLE job RENAME TO edit",
+        "ALTER TABLE job ALTER COLUMN seed TYPE numeric",
+        "ALTER TABLE job ALTER seed SET NOT NULL",
+        "drop function moved",
+    ],
+)
+def test_what_takes_away_is_known(statement: str) -> None:
+    assert TAKES_AWAY.search(statement)
+
+
+def test_no_migration_since_the_oldest_program_that_may_use_the_ledger_takes_away() -> None:
+    """Who writes one that does raises ``USABLE_FROM`` to it."""
+    (folder,) = versions.__path__
+    newer = [one for one in Path(folder).glob("[0-9]*.py") if one.name[:4] > USABLE_FROM]
+
+    assert (Path(folder) / "0004_recent_of_a_queue.py").exists()
+    assert [one.name for one in newer if TAKES_AWAY.search(one.read_text("utf-8"))] == []
 
 
 def test_a_newer_ledger_is_not_migrated_back(bare: Database) -> None:
