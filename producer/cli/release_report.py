@@ -149,8 +149,9 @@ def _named(baseline: str, ran: Sequence[str]) -> str:
     found = [baseline] if baseline in alike else alike
     if len(found) != 1:
         names = ", ".join(sorted(one[:12] for one in ran)) or "none"
+        what = "begins several" if found else "not one"
         raise InvalidRequest(
-            f"baseline {baseline[:80]!r}: not one of the releases that ended attempts in this time:"
+            f"baseline {baseline[:80]!r}: {what} of the releases that ended attempts in this time:"
             f" {names}; --within 7d looks further back"
         )
     return found[0]
