@@ -60,12 +60,17 @@ class Watch:
         self.is_ready = False
 
     def _run(self) -> None:
+        crashed = False
         while not self._done.wait(SOON if self.ready_at is None else EVERY):
             try:
                 self.look()
             except Exception:
-                # Without this thread nobody would notice a worker that hangs.
-                log.exception("watch_crashed", extra={"port": self.port})
+                # Without this thread nobody would notice a worker that hangs.  Told once.
+                if not crashed:
+                    log.exception("watch_crashed", extra={"port": self.port})
+                crashed = True
+            else:
+                crashed = False
 
     def look(self) -> None:
         try:

@@ -293,7 +293,9 @@ def test_what_a_process_showed_last_is_taken_before_its_numbers_are_summed(
     assert order == ["taken", "stopped"]
 
 
-def test_whatever_a_worker_shows_it_is_looked_at_again() -> None:
+def test_whatever_a_worker_shows_it_is_looked_at_again_and_told_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     shown: list[str] = []
 
     def take(page: str) -> None:
@@ -304,9 +306,11 @@ def test_whatever_a_worker_shows_it_is_looked_at_again() -> None:
     watch = Watch(port=port, take=take)
     with serve(dict.fromkeys(PATHS, lambda: well([])), port, setting="") as pages:
         watch.start()
-        eventually(lambda: len(shown) > 1)
+        eventually(lambda: len(shown) > 2)
         watch.stop()
         pages.shutdown()
+
+    assert [one.message for one in caplog.records] == ["watch_crashed"]
 
 
 def test_a_reload_takes_no_card_while_another_one_is_down_by_itself(host: Host) -> None:
