@@ -12,13 +12,9 @@ import click
 
 from jobs.errors import JobsError, Unavailable
 from jobs.states import JobState
+from producer.cli.codes import FAULT, INTERRUPTED, JOB_FAILED, READ_NO_MORE
 from producer.cli.entries import Entry, printable
-from producer.cli.main import INTERRUPTED
 from producer.views import error_json
-
-FAULT: Final = 1
-JOB_FAILED: Final = 10
-READ_NO_MORE: Final = 141  # as of a program that SIGPIPE ended
 
 EXIT_CODES: Final[Mapping[int, str]] = {
     0: "all is well",

@@ -14,8 +14,8 @@ import click
 
 from jobs.errors import BadSettings, InvalidRequest, JobsError
 from producer.cli.app import App
-from producer.cli.exits import FAULT, READ_NO_MORE, tell, tell_fault
-from producer.cli.main import INTERRUPTED
+from producer.cli.codes import FAULT, INTERRUPTED, READ_NO_MORE
+from producer.cli.exits import tell, tell_fault
 
 GROUP: Final = "packshot.commands"
 

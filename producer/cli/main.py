@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from io import TextIOWrapper
-from typing import Final
 
-INTERRUPTED: Final = 130  # as the shell says of a program that SIGINT ended
+from producer.cli.codes import INTERRUPTED
 
 
 def main() -> None:
