@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.testing._internal.two_tensor import TwoTensor
 
+from jobs.errors import BadSettings
 from tests.engine.variants import TINY
 from worker.engine.diffusers import host, placing
 from worker.engine.diffusers.pipeline import load_pipeline
@@ -182,6 +183,18 @@ def test_a_driver_that_locks_no_more_leaves_weights_in_memory_of_their_own(
         "weights_not_locked",
         "CUDA error: out of memory",
     )
+
+
+def test_a_group_offload_whose_driver_locks_no_more_is_refused_with_the_way_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(_tensor: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("CUDA error: out of memory\nCompile with TORCH_USE_CUDA_DSA")
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", refused)
+
+    with pytest.raises(BadSettings, match=r"out of memory\): .*PACKSHOT_PLACEMENT=model-offload"):
+        place(offloadable(torch.nn.Linear(2, 2)), Placement.GROUP_OFFLOAD, "cuda")
 
 
 def test_a_host_that_does_not_tell_what_is_a_processs_own_is_asked_for_all_of_it(

@@ -16,6 +16,7 @@ import torch
 from diffusers.hooks import HookRegistry, apply_group_offloading
 from diffusers.hooks import group_offloading as library
 
+from jobs.errors import BadSettings
 from worker.engine.diffusers import host
 from worker.engine.diffusers.placement import GIB, MIB, Placement, Room
 from worker.engine.diffusers.precision import has_rounded
@@ -73,6 +74,8 @@ def place(
     for_one_edit: bool = False,
 ) -> None:
     """From any placement to this one; what is there already is not moved.
+
+    Raises ``BadSettings`` for a group-offload whose host locks no more memory.
 
     ``tell`` is called again and again meanwhile: it may take a minute or two.  It must not raise.
     ``for_one_edit`` leaves out what takes longer than it saves in one.
@@ -132,7 +135,7 @@ def _offload_groups(pipeline: Any, device: torch.device, tell: Callable[[], None
         by_block = name == BLOCKS
         streamed = device.type == "cuda" and name != UNSTREAMED
         if streamed:
-            _one_by_one([part], torch.Tensor.pin_memory, tell)
+            _lock(part, tell)
         apply_group_offloading(
             part,
             onload_device=device,
@@ -142,6 +145,20 @@ def _offload_groups(pipeline: Any, device: torch.device, tell: Callable[[], None
             use_stream=streamed,
             record_stream=streamed,
         )
+
+
+def _lock(part: torch.nn.Module, tell: Callable[[], None]) -> None:
+    try:
+        _one_by_one([part], torch.Tensor.pin_memory, tell)
+    except RuntimeError as error:
+        raise BadSettings(
+            f"group-offload: the driver locks no more host memory ({_why(error)}): let this"
+            " process lock more (ulimit -l), or set PACKSHOT_PLACEMENT=model-offload"
+        ) from error
+
+
+def _why(error: RuntimeError) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _settle(pipeline: Any, device: str, tell: Callable[[], None]) -> None:  # noqa: ANN401
@@ -155,7 +172,7 @@ def _settle(pipeline: Any, device: str, tell: Callable[[], None]) -> None:  # no
         try:
             _one_by_one(parts, torch.Tensor.pin_memory, tell)
         except RuntimeError as error:  # a driver's limit, or a virtual machine's
-            log.warning("weights_not_locked", extra={"why": str(error).partition("\n")[0]})
+            log.warning("weights_not_locked", extra={"why": _why(error)})
         else:
             return
     _one_by_one(parts, _unless_locked, tell)
