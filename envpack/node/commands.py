@@ -83,9 +83,10 @@ def named_path(text: str) -> Path:
 @contextmanager
 def _usual_modes() -> Iterator[None]:
     """A depot and a root are for others to read, whatever the caller's umask; keys are not, and say
-    so themselves.
+    so themselves.  Who else may write, the caller decides: a group may fill one depot.
     """
     before = os.umask(0o022)
+    os.umask(before & 0o022)
     try:
         yield
     finally:

@@ -337,19 +337,27 @@ def test_a_link_out_of_a_model_is_followed_only_where_somebody_says_so(
     assert stored == {b"weights", b"blob"}
 
 
-def test_a_depot_is_for_others_to_read_whoever_fills_and_ships_it(run: Run, weights: Path) -> None:
+@pytest.mark.parametrize(
+    ("umask", "folder", "file"),
+    [(0o077, 0o755, 0o644), (0o027, 0o755, 0o644), (0o002, 0o775, 0o664)],
+)
+def test_a_depot_is_for_others_to_read_whoever_fills_and_ships_it(
+    run: Run, weights: Path, umask: int, folder: int, file: int
+) -> None:
+    """Who else may write, the umask decides: a group may fill one depot."""
     depot, away = weights.with_name("depot"), weights.with_name("away")
     secret = weights.with_name("release.key")
-    before = os.umask(0o077)
+    before = os.umask(umask)
     try:
         assert added(run, weights)[0] == run("ship", depot, away)[0] == 0
         assert run("keygen", secret)[0] == 0
     finally:
         os.umask(before)
 
-    for place in (depot, away):
-        modes = {path.stat().st_mode & 0o777 for path in (place, *place.rglob("*"))}
-        assert modes == {0o755, 0o644}
+    modes = {path: path.stat().st_mode & 0o777 for path in (*depot.rglob("*"), *away.rglob("*"))}
+    assert {mode for path, mode in modes.items() if path.is_dir()} == {folder}
+    assert {mode for path, mode in modes.items() if path.is_relative_to(depot)} == {folder, file}
+    assert {mode for path, mode in modes.items() if path.is_relative_to(away)} == {folder, 0o644}
     assert secret.stat().st_mode & 0o777 == 0o600
 
 
