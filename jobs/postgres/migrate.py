@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Final
 
@@ -49,9 +50,9 @@ def check_schema(database: Database) -> None:
     newer one that says it may be used."""
     wanted = _scripts().get_current_head()
     with database.connect() as connection:
-        found = _current(connection)
         if _is_ahead(connection, database.where):
             return
+        found = _current(connection)
     if found != wanted:
         raise SchemaMismatch(
             f"Postgres at {database.where} has schema {found or 'none'}, this program needs"
@@ -85,6 +86,7 @@ def _noted(connection: Connection) -> str:
     return connection.exec_driver_sql(question).scalar_one() or ""
 
 
+@functools.cache
 def _scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(_config())
 
