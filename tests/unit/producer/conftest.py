@@ -24,3 +24,10 @@ def logging_left_as_it_was() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture
+def worked(shop: Shop) -> Shop:
+    """A worker does a job whenever the caller looks."""
+    shop.ledger.work = shop.complete_next
+    return shop

@@ -12,13 +12,6 @@ from jobs.states import JobState
 from tests.unit.producer.shop import Shop, folder_of, left_in, photo, picture_of, turns
 
 
-@pytest.fixture
-def worked(shop: Shop) -> Shop:
-    """A worker does a job whenever the caller looks."""
-    shop.ledger.work = shop.complete_next
-    return shop
-
-
 def test_wait_ends_when_all_jobs_are_finished(worked: Shop, tmp_path: Path) -> None:
     folder_of(tmp_path, "a.png", "b.png", "c.png")
     answers = worked.json("submit", tmp_path, "-i", "red", "--wait")
