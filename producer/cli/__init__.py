@@ -1,1 +1,1 @@
-"""``packshot`` on the command line; ``main`` holds the commands."""
+"""``packshot`` on the command line: ``main`` starts it, ``commands`` holds the commands."""
