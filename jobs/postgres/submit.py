@@ -88,6 +88,7 @@ class Standing:
 
 
 Found = dict[Place, Standing]
+Wanted = Mapping[JobId, Keyed]
 
 
 def submit_fresh(connection: Connection, new: NewJob, models: Models) -> Submitted | None:
@@ -95,7 +96,7 @@ def submit_fresh(connection: Connection, new: NewJob, models: Models) -> Submitt
     (item,) = _keyed([new], models.known(connection))
     if isinstance(item, JobsError):
         return None
-    found = _insert(connection, [item])
+    found = _insert(connection, {new_job_id(): item})
     return Submitted(job=found[_place_of(item)].job, created=True) if found else None
 
 
@@ -106,20 +107,26 @@ def submit(
     items = _keyed(new, models.known(connection))
     if any(isinstance(item, JobsError) for item in items):  # its workers may have come just now
         items = _keyed(new, models.asked(connection))
-    wanted = [item for item in items if isinstance(item, Keyed)]
+    # Their ids are made before they are sorted, and once: jobs of one submission keep their order,
+    # also one that takes an ended job's key over.
+    wanted = {new_job_id(): item for item in items if isinstance(item, Keyed)}
     found = _insert(connection, wanted)
     created = {one.job.id for one in found.values()}
-    standing = [item for item in wanted if _place_of(item) not in found]
+    standing = _without(wanted, found)
     if standing:
-        _supersede(connection, standing)
+        _supersede(connection, [*standing.values()])
     while standing:  # again, where retention has just removed what stood in the way
         fresh = _insert(connection, standing)
         created |= {one.job.id for one in fresh.values()}
-        found |= _standing(connection, standing) | fresh
-        standing = [item for item in standing if _place_of(item) not in found]
+        found |= _standing(connection, [*standing.values()]) | fresh
+        standing = _without(standing, found)
     return [
         item if isinstance(item, JobsError) else _outcome(item, found, created) for item in items
     ]
+
+
+def _without(wanted: Wanted, found: Found) -> Wanted:
+    return {job_id: item for job_id, item in wanted.items() if _place_of(item) not in found}
 
 
 def _keyed(new: Sequence[NewJob], models: Sequence[ServedModel]) -> list[Keyed | JobsError]:
@@ -162,12 +169,10 @@ def _supersede(connection: Connection, items: Sequence[Keyed]) -> None:
     connection.execute(update(job).where(job.c.id.in_(useless)).values(superseded=True))
 
 
-def _insert(connection: Connection, items: Sequence[Keyed]) -> Found:
-    """The jobs that were new.  A key that stands already, or twice in ``items``, adds nothing."""
-    if not items:
+def _insert(connection: Connection, wanted: Wanted) -> Found:
+    """The jobs that were new.  A key that stands already, or is wanted twice, adds nothing."""
+    if not wanted:
         return {}
-    # Their ids are made before they are sorted, so that jobs of one submission keep their order.
-    wanted = {new_job_id(): item for item in items}
     rows = sorted((_row(one, item) for one, item in wanted.items()), key=place)
     made = connection.execute(INSERT, {"rows": rows})
     return {

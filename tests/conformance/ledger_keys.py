@@ -189,6 +189,17 @@ class KeyConformance:
         assert accepted(ledger, new()) == Submitted(job=fresh.job, created=False)
         assert ledger.get(dead.id) == dead
 
+    def test_a_job_that_takes_a_key_over_keeps_its_place_in_its_submission(
+        self, ledger: Ledger
+    ) -> None:
+        ledger.cancel(submitted(ledger).id, who="ann")
+
+        made = ledger.submit([new("blue"), new(), new("green")])
+
+        ids = [one.job.id for one in made if isinstance(one, Submitted) and one.created]
+        assert len(ids) == 3
+        assert ids == sorted(ids)
+
     @pytest.mark.parametrize("running", [False, True])
     def test_a_derived_key_takes_no_notice_of_a_cancelled_job(
         self, ledger: Ledger, *, running: bool
